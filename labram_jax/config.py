@@ -1,0 +1,351 @@
+"""What can be chosen: frozen dataclasses for the models and the three stages, validated as they are built.
+
+A model's configuration travels with its weights, so that no flag can disagree with a checkpoint. Defaults are
+the published base model; quirks of the reference that change numbers are the defaults too, each under a name.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from labram_jax.errors import InputError
+
+PATCH_SAMPLES = 200
+SAMPLE_RATE = 200
+TIME_STEPS = 25  # steps per patch that the temporal convolution leaves: 200 samples at stride 8
+ELECTRODE_ROWS = 129  # row 0 is the class token's
+TIME_ROWS = 16
+CONVOLUTION_GROUPS = 4
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise InputError(sentence)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """One transformer over a patch stream; the defaults are the base encoder as pretrained.
+
+    `class_position`: the row of the electrode embedding that the class token gets. The reference pretrains with
+    the row of the window's first electrode ("first_electrode", its quirk) and fine-tunes with row 0 ("class_row").
+    `initialisation`: "tokenizer" (also fine-tuning) or "pretraining", the two recipes of the reference.
+    """
+
+    width: int = 200
+    depth: int = 12
+    heads: int = 10
+    temporal_channels: int = 8
+    mlp_ratio: int = 4
+    qkv_bias: bool = False
+    qk_norm: bool = True
+    layer_scale: float = 0.1
+    """Start value of the per-feature scale of each branch; 0 leaves the scales out."""
+    drop_path: float = 0.0
+    class_position: Literal["class_row", "first_electrode"] = "class_row"
+    initialisation: Literal["tokenizer", "pretraining"] = "tokenizer"
+
+    def __post_init__(self):
+        _require(
+            self.width == TIME_STEPS * self.temporal_channels,
+            f"encoder width {self.width} must be {TIME_STEPS} x temporal_channels {self.temporal_channels} = "
+            f"{TIME_STEPS * self.temporal_channels}; change one of the two.",
+        )
+        _require(
+            self.temporal_channels % CONVOLUTION_GROUPS == 0,
+            f"temporal_channels {self.temporal_channels} must be a multiple of {CONVOLUTION_GROUPS} "
+            "(the groups of the group normalisation).",
+        )
+        _require(
+            self.heads > 0 and self.width % self.heads == 0,
+            f"encoder width {self.width} cannot be divided into {self.heads} heads; choose a divisor of the width.",
+        )
+        _require(self.depth >= 1, f"encoder depth {self.depth} must be at least 1.")
+        _require(0 <= self.drop_path < 1, f"drop_path {self.drop_path} must lie in [0, 1).")
+        _require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative (0 leaves it out).")
+
+
+def base_encoder(**changes) -> EncoderConfig:
+    """The base size: 5.8 million parameters."""
+    return EncoderConfig(**changes)
+
+
+def large_encoder(**changes) -> EncoderConfig:
+    """The large size: 46 million parameters."""
+    return EncoderConfig(
+        **{"width": 400, "depth": 24, "heads": 16, "temporal_channels": 16, "layer_scale": 1e-5} | changes
+    )
+
+
+def huge_encoder(**changes) -> EncoderConfig:
+    """The huge size: 369 million parameters."""
+    return EncoderConfig(
+        **{"width": 800, "depth": 48, "heads": 16, "temporal_channels": 32, "layer_scale": 1e-6} | changes
+    )
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """The codebook: K codes of dimension d on the unit sphere, moved by an exponential moving average."""
+
+    codes: int = 8192
+    dimension: int = 64
+    decay: float = 0.99
+
+    def __post_init__(self):
+        _require(self.codes >= 2, f"the codebook needs at least 2 codes, not {self.codes}.")
+        _require(self.dimension >= 2, f"codes need a dimension of at least 2, not {self.dimension}.")
+        _require(0 <= self.decay < 1, f"the codebook's decay {self.decay} must lie in [0, 1).")
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """VQ-NSP: encoder, codebook, and a decoder that predicts the Fourier amplitude and phase of every patch.
+
+    The decoder shares the encoder's block options; its own width, depth and heads count, its temporal
+    convolution is replaced by a linear map from the code dimension.
+    """
+
+    encoder: EncoderConfig = EncoderConfig(depth=12, qkv_bias=True, qk_norm=False, layer_scale=0.0)
+    decoder: EncoderConfig = EncoderConfig(depth=3, qkv_bias=True, qk_norm=False, layer_scale=0.0)
+    quantizer: QuantizerConfig = QuantizerConfig()
+
+
+@dataclass(frozen=True)
+class MaskedModelConfig:
+    """The pretraining model: an encoder with a mask token and a projection onto the K codes."""
+
+    encoder: EncoderConfig = EncoderConfig(class_position="first_electrode", initialisation="pretraining")
+    codes: int = 8192
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """The fine-tuned model: an encoder, pooling, and a linear head of 1..n outputs.
+
+    One output is a binary classifier (sigmoid) unless `task` is "regression".
+    """
+
+    encoder: EncoderConfig = EncoderConfig()
+    outputs: int = 1
+    pooling: Literal["mean", "class_token"] = "mean"
+    task: Literal["classification", "regression"] = "classification"
+    head_scale: float = 0.001
+    """Factor on the fresh head's weights."""
+    classes: tuple[str, ...] = ()
+    """Class names in label order, for tables and figures."""
+
+    def __post_init__(self):
+        _require(self.outputs >= 1, f"a classifier needs at least 1 output, not {self.outputs}.")
+
+
+ModelConfig = TokenizerConfig | MaskedModelConfig | ClassifierConfig
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How a model is computed, which never changes what it computes beyond rounding.
+
+    `dtype` is that of matrix products; parameters, norms, softmax, codebook and losses stay float32 (float64 only
+    to validate numerics, with JAX_ENABLE_X64=1).
+    """
+
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    remat: Literal["none", "block", "products"] = "none"
+    """Recompute in the backward pass: nothing, whole blocks, or all but the matrix products."""
+    attention: Literal["xla", "cudnn"] = "xla"
+    unroll: int = 1
+    """Blocks per iteration of the scan over depth."""
+    code_chunk: int = 4096
+    """Patches whose distances to all codes (or logits over all codes) exist at one time."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which corpora, in which proportion, in rows of which shape."""
+
+    corpora: tuple[str, ...] = ()
+    """Directories made by `labram-jax prepare`."""
+    weights: tuple[float, ...] = ()
+    """Share of each corpus in every batch; empty is in proportion to its windows."""
+    train_split: str = "train"
+    validation_split: str = "validation"
+    """Empty: no validation."""
+    test_split: str = "test"
+    batch_rows: int = 64
+    """Rows of a global batch, over all devices."""
+    patch_slots: int = 256
+    segments: int = 1
+    """Most windows in one row."""
+    threads: int = 4
+    prefetch: int = 4
+
+    def __post_init__(self):
+        for name in ("batch_rows", "patch_slots", "segments", "threads", "prefetch"):
+            _require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(
+            not self.weights or len(self.weights) == len(self.corpora),
+            f"data.weights has {len(self.weights)} entries for {len(self.corpora)} corpora; give one each or none.",
+        )
+        _require(all(w > 0 for w in self.weights), f"data.weights {self.weights} must all be positive.")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with the reference's groups, warm-up and cosine schedule."""
+
+    learning_rate: float = 5e-4
+    final_learning_rate: float = 1e-5
+    warmup_epochs: float = 5
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.05
+    clip_norm: float | None = 3.0
+    layer_decay: float = 1.0
+    """Factor on the learning rate from each block to the one below it; 1 is none."""
+    time_embedding_layer: Literal["top", "bottom"] = "top"
+    """Layer-decay group of the time embedding: the reference leaves it at the top by accident."""
+    accumulate: int = 1
+    """Micro-batches whose gradients make one update."""
+
+    def __post_init__(self):
+        _require(self.learning_rate > 0, f"optimizer.learning_rate {self.learning_rate} must be positive.")
+        _require(self.warmup_epochs >= 0, f"optimizer.warmup_epochs {self.warmup_epochs} must not be negative.")
+        _require(all(0 <= b < 1 for b in self.betas), f"optimizer.betas {self.betas} must lie in [0, 1).")
+        _require(
+            self.clip_norm is None or self.clip_norm > 0,
+            f"optimizer.clip_norm {self.clip_norm} must be positive.",
+        )
+        _require(0 < self.layer_decay <= 1, f"optimizer.layer_decay {self.layer_decay} must lie in (0, 1].")
+        _require(self.accumulate >= 1, f"optimizer.accumulate {self.accumulate} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, how often, and from which seed."""
+
+    epochs: float = 50
+    """Passes over the training windows."""
+    log_every: int = 20
+    evaluate_every_epochs: float = 1.0
+    save_every_epochs: float = 1.0
+    keep: int = 3
+    """Checkpoints kept beside the best one."""
+    seed: int = 0
+
+    def __post_init__(self):
+        _require(self.epochs > 0, f"loop.epochs {self.epochs} must be positive.")
+        for name in ("evaluate_every_epochs", "save_every_epochs"):
+            _require(getattr(self, name) > 0, f"loop.{name} {getattr(self, name)} must be positive.")
+        _require(self.log_every >= 1 and self.keep >= 1, "loop.log_every and loop.keep must be at least 1.")
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis of the mesh; one of them may be -1: whatever is left."""
+
+    data: int = -1
+    fsdp: int = 1
+    model: int = 1
+
+
+@dataclass(frozen=True)
+class CodebookTraining:
+    """How the codebook is started and kept alive; the defaults are the published recipe.
+
+    The commitment loss can shrink the latents onto one code before the decoder has use for them. The remedies:
+    `bypass_epochs` trains encoder and decoder without the quantizer first and starts the codebook after that;
+    `commitment_warmup_epochs` lets the commitment weight rise linearly from 0 from then on; `restart_below`
+    moves a code whose running count per step falls below it onto a current latent; `entropy_weight` rewards an
+    even use of the codes.
+    """
+
+    commitment_weight: float = 1.0
+    kmeans_start: bool = True
+    kmeans_iterations: int = 10
+    bypass_epochs: float = 0.0
+    commitment_warmup_epochs: float = 0.0
+    restart_below: float = 0.0
+    entropy_weight: float = 0.0
+    entropy_temperature: float = 0.1
+    warn_below: float = 0.05
+    """Share of codes in use below which a warning says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """What every stage has; `run` is the directory for checkpoints, logs and figures."""
+
+    run: str
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loop: LoopConfig = LoopConfig()
+    mesh: MeshConfig = MeshConfig()
+    compute: ComputeConfig = ComputeConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerStageConfig(StageConfig):
+    """Train the tokenizer: reconstruct the spectra of patches through the codebook."""
+
+    model: TokenizerConfig = TokenizerConfig()
+    codebook: CodebookTraining = CodebookTraining()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingStageConfig(StageConfig):
+    """Pretrain the encoder: predict the codes of masked patches, in two complementary views."""
+
+    model: MaskedModelConfig = MaskedModelConfig()
+    tokenizer: str = ""
+    """A trained tokenizer: a run, a checkpoint, or an imported file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuningStageConfig(StageConfig):
+    """Fine-tune a classifier (or regressor) on labelled windows."""
+
+    model: ClassifierConfig = ClassifierConfig()
+    encoder: str = ""
+    """A pretrained encoder to start from; empty starts from scratch."""
+    label_smoothing: float = 0.1
+    select_by: Literal["auto", "auroc", "cohen_kappa", "balanced_accuracy", "accuracy", "loss", "r2"] = "auto"
+    """Validation metric of the best model; "auto" is AUROC (binary), kappa (multi-class), R2 (regression)."""
+    trainable: Literal["all", "head"] = "all"
+
+
+AnyStageConfig = TokenizerStageConfig | PretrainingStageConfig | FinetuningStageConfig
+
+STAGES: dict[str, type] = {
+    "tokenizer": TokenizerStageConfig,
+    "pretraining": PretrainingStageConfig,
+    "fine-tuning": FinetuningStageConfig,
+}
+MODELS: dict[str, type] = {
+    "tokenizer": TokenizerConfig,
+    "encoder": MaskedModelConfig,
+    "classifier": ClassifierConfig,
+}
+
+
+def kind_of(config: object) -> str:
+    """The name under which a stage's or a model's configuration is written: "tokenizer", "pretraining", ..."""
+    for table in (STAGES, MODELS):
+        for name, cls in table.items():
+            if type(config) is cls:
+                return name
+    raise TypeError(f"{type(config).__name__} is not the configuration of a stage or a model")
+
+
+def replace(config, **changes):
+    """`dataclasses.replace` with dotted names: replace(config, **{"data.batch_rows": 8})."""
+    own, nested = {}, {}
+    for name, value in changes.items():
+        head, _, rest = name.partition(".")
+        if rest:
+            nested.setdefault(head, {})[rest] = value
+        else:
+            own[head] = value
+    for head, inner in nested.items():
+        own[head] = replace(getattr(config, head), **inner)
+    return dataclasses.replace(config, **own)
