@@ -12,7 +12,7 @@ from labram_jax.montage import NEW_TO_OLD, OLD_TO_NEW, check_seconds
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """The options of `labram-jax prepare`; None leaves a choice to the corpus, whose module says what it chooses."""
+    """The options of `labram-jax prepare`; None leaves the choice to the corpus, as its module says."""
 
     window_seconds: int | None = None
     """Length of a window in whole seconds (1 to 16); by default about 256 patches."""
@@ -27,13 +27,13 @@ class PrepareOptions:
     electrodes: tuple[str, ...] | None = None
     """Take exactly these electrodes, in this order; a recording that lacks one is refused."""
     rename: Literal["none", "old-to-new", "new-to-old"] = "none"
-    """Merge the two names of one place: T3 T4 T5 T6 (old) and T7 T8 P7 P8 (new) are different rows of the model."""
+    """T3 T4 T5 T6 (old) and T7 T8 P7 P8 (new) name the same places but are different rows of the model."""
     manifest: Path | None = None
     """A CSV file with one line per stretch of a recording: path, subject, split, label, start, stop."""
     task: str | None = None
     """What the labels mean, in a corpus that offers several tasks."""
     split_by: Literal["subject", "time", "none", "official"] | None = None
-    """Whole subjects to one split, or time within each recording, or all to train, or the corpus' published way."""
+    """Whole subjects to one split, or time within each recording, or all to train, or as was published."""
     fractions: tuple[float, float, float] | None = None
     """Shares of train, validation and test; they sum to 1."""
     seed: int = 0

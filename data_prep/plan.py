@@ -57,9 +57,7 @@ class Filters:
             ("notch", self.notch),
         ):
             if value is not None and not value > 0:
-                raise InputError(
-                    f"{name} = {value}: give a frequency above 0 Hz, or None to leave the step out."
-                )
+                raise InputError(f"{name} = {value}: give a frequency above 0 Hz, or None to leave the step out.")
         if self.high_pass is not None and self.low_pass is not None and self.high_pass >= self.low_pass:
             raise InputError(
                 f"high_pass = {self.high_pass} Hz is not below low_pass = {self.low_pass} Hz: nothing would be left."

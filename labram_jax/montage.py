@@ -68,12 +68,7 @@ def normalise(name: str) -> str:
         return _usable(_CANONICAL[spelling], name)
     electrode, dash, reference = (part.strip() for part in spelling.partition("-"))
     if dash and electrode in _CANONICAL:
-        if (
-            reference in _EARS
-            and electrode in _EARS
-            or reference not in _REFERENCES
-            and reference in _CANONICAL
-        ):
+        if reference in _EARS and electrode in _EARS or reference not in _REFERENCES and reference in _CANONICAL:
             raise InputError(
                 f"{name!r} is a bipolar derivation ({electrode} against {reference}): "
                 "record or re-reference it against a common reference."
@@ -125,14 +120,10 @@ def known(names: Sequence[str], aliases: Mapping[str, str] | None = None) -> Kno
     for name in names:
         try:
             if counted and _GRID.match(name.strip().upper()):
-                raise InputError(
-                    f"{name!r} counts a socket of the cap (A1, A2, ... B1, ...), it is no 10-20 name."
-                )
+                raise InputError(f"{name!r} counts a socket of the cap (A1, A2, ... B1, ...), it is no 10-20 name.")
             electrode = _rename(normalise(name), aliases)
             if electrode in taken:
-                raise InputError(
-                    f"{name!r} is electrode {electrode} again, which {taken[electrode]!r} already gives."
-                )
+                raise InputError(f"{name!r} is electrode {electrode} again, which {taken[electrode]!r} already gives.")
         except InputError as error:
             unusable[name] = str(error)
         else:
