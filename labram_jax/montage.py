@@ -11,29 +11,30 @@ from jaxtyping import Int32
 from labram_jax.errors import InputError
 
 # The order is the embedding's: ELECTRODES[i] has row i + 1, and row 0 is the class token's.
-ELECTRODES = tuple(
-    """
-    FP1 FPZ FP2 AF9 AF7 AF5 AF3 AF1 AFZ AF2 AF4 AF6 AF8 AF10
-    F9 F7 F5 F3 F1 FZ F2 F4 F6 F8 F10
-    FT9 FT7 FC5 FC3 FC1 FCZ FC2 FC4 FC6 FT8 FT10
-    T9 T7 C5 C3 C1 CZ C2 C4 C6 T8 T10
-    TP9 TP7 CP5 CP3 CP1 CPZ CP2 CP4 CP6 TP8 TP10
-    P9 P7 P5 P3 P1 PZ P2 P4 P6 P8 P10
-    PO9 PO7 PO5 PO3 PO1 POZ PO2 PO4 PO6 PO8 PO10
-    O1 OZ O2 O9 CB1 CB2 IZ O10
-    T3 T5 T4 T6 M1 M2 A1 A2
-    CFC1 CFC2 CFC3 CFC4 CFC5 CFC6 CFC7 CFC8 CCP1 CCP2 CCP3 CCP4 CCP5 CCP6 CCP7 CCP8
-    T1 T2 FTT9h TTP7h TPP9h FTT10h TPP8h TPP10h
-    FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2
-    FP1-F3 F3-C3 C3-P3 P3-O1 FP2-F4 F4-C4 C4-P4 P4-O2
-    """.split()
+# fmt: off
+ELECTRODES = (
+    "FP1", "FPZ", "FP2", "AF9", "AF7", "AF5", "AF3", "AF1", "AFZ", "AF2", "AF4", "AF6", "AF8", "AF10",
+    "F9", "F7", "F5", "F3", "F1", "FZ", "F2", "F4", "F6", "F8", "F10",
+    "FT9", "FT7", "FC5", "FC3", "FC1", "FCZ", "FC2", "FC4", "FC6", "FT8", "FT10",
+    "T9", "T7", "C5", "C3", "C1", "CZ", "C2", "C4", "C6", "T8", "T10",
+    "TP9", "TP7", "CP5", "CP3", "CP1", "CPZ", "CP2", "CP4", "CP6", "TP8", "TP10",
+    "P9", "P7", "P5", "P3", "P1", "PZ", "P2", "P4", "P6", "P8", "P10",
+    "PO9", "PO7", "PO5", "PO3", "PO1", "POZ", "PO2", "PO4", "PO6", "PO8", "PO10",
+    "O1", "OZ", "O2", "O9", "CB1", "CB2", "IZ", "O10",
+    "T3", "T5", "T4", "T6", "M1", "M2", "A1", "A2",
+    "CFC1", "CFC2", "CFC3", "CFC4", "CFC5", "CFC6", "CFC7", "CFC8", "CCP1", "CCP2", "CCP3", "CCP4", "CCP5",
+    "CCP6", "CCP7", "CCP8",
+    "T1", "T2", "FTT9h", "TTP7h", "TPP9h", "FTT10h", "TPP8h", "TPP10h",
+    "FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP2-F8", "F8-T8", "T8-P8", "P8-O2",
+    "FP1-F3", "F3-C3", "C3-P3", "P3-O1", "FP2-F4", "F4-C4", "C4-P4", "P4-O2",
 )
+# fmt: on
 # The embedding has 129 rows, so the last 8 of the 136 names have none.
 USABLE = 128
 # The time embedding has 16 rows of one second each.
 MAX_SECONDS = 16
 
-# The 10-20 system's older names of four places. The reference gives each its own row, so they are merged only on request.
+# Older names of four places. The reference gives each its own row, so they are merged only on request.
 OLD_TO_NEW = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
 NEW_TO_OLD = {new: old for old, new in OLD_TO_NEW.items()}
 
@@ -60,7 +61,7 @@ def normalise(name: str) -> str:
     """Returns the official name of an electrode in any usual spelling (`EEG FP1-REF`, `Fp1`, `Fc5.`, `fp1-A2`).
 
     A dash followed by a common reference (REF, LE, AVG, an ear or a mastoid, ...) is dropped. A dash between two
-    electrodes is a bipolar derivation: refused, except for the eight that the model has rows for (`FP1-F7` ... `P8-O2`).
+    electrodes is a bipolar derivation: refused, except for the eight that have rows (`FP1-F7` ... `P8-O2`).
     Raises InputError for a bipolar derivation, an unusable name, or an unknown one (with near matches).
     """
     spelling = _PREFIX.sub("", name.strip()).rstrip(".").strip().upper()
@@ -68,7 +69,8 @@ def normalise(name: str) -> str:
         return _usable(_CANONICAL[spelling], name)
     electrode, dash, reference = (part.strip() for part in spelling.partition("-"))
     if dash and electrode in _CANONICAL:
-        if reference in _EARS and electrode in _EARS or reference not in _REFERENCES and reference in _CANONICAL:
+        # One ear against the other is no electrode's signal, though either may serve as a reference.
+        if (electrode in _EARS and reference in _EARS) or reference in _CANONICAL.keys() - _REFERENCES:
             raise InputError(
                 f"{name!r} is a bipolar derivation ({electrode} against {reference}): "
                 "record or re-reference it against a common reference."
