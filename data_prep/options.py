@@ -32,6 +32,8 @@ class PrepareOptions:
     """A CSV file with one line per stretch of a recording: path, subject, split, label, start, stop."""
     task: str | None = None
     """What the labels mean, in a corpus that offers several tasks."""
+    subjects: tuple[int, ...] | None = None
+    """eegmmidb alone: take (and fetch) these subjects, 1 to 109; by default all."""
     split_by: Literal["subject", "time", "none", "official"] | None = None
     """Whole subjects to one split, or time within each recording, or all to train, or as was published."""
     fractions: tuple[float, float, float] | None = None
