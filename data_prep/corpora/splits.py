@@ -35,9 +35,10 @@ def split_subjects(profiles: Mapping[str, Hashable], fractions: Fractions, seed:
         peers[profiles[subject]].append(subject)
     generator = np.random.default_rng(seed)
     places = []
-    for group in sorted(peers.values()):  # each group fills the interval 0..1 evenly; cutting it once splits all groups
+    for group in sorted(peers.values()):
+        # Each group fills the interval 0..1 evenly and at random, so one cut of the interval splits every group alike.
         for rank, index in enumerate(generator.permutation(len(group))):
-            places.append(((rank + 0.5) / len(group), group[index]))
+            places.append(((rank + generator.random()) / len(group), group[index]))
     names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
     return {subject: name for (_, subject), name in zip(sorted(places), names, strict=True)}
 

@@ -1,0 +1,161 @@
+"""EEGMMIDB: motor movement and imagery, 109 subjects, 64 electrodes, 160 Hz (PhysioNet, v1.0.0).
+
+    labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT                   unlabelled, for pretraining
+    labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task eyes
+    labram-jax prepare eegmmidb OUT --task fists --subjects 1 2 3     fetched through MNE
+
+Source: https://physionet.org/content/eegmmidb/1.0.0/ (DOI 10.13026/C28G6P), Open Data Commons Attribution License v1.0.
+Cite Schalk et al., BCI2000: A General-Purpose Brain-Computer Interface (BCI) System, IEEE TBME 2004;51(6):1034-1043, and
+Goldberger et al., PhysioBank, PhysioToolkit, and PhysioNet, Circulation 2000;101(23):e215-e220.
+
+A file `SnnnRmm.edf` is run mm of subject nnn. Tasks:
+
+    all              every run, without labels (the default)
+    eyes             R01 open (0), R02 closed (1)
+    fists            left (0) against right fist (1), moved: R03 R07 R11
+    imagined-fists   the same, imagined: R04 R08 R12
+    movement         left fist, right fist, both fists, both feet (0..3), moved: R03 R05 R07 R09 R11 R13
+    imagery          the same, imagined: R04 R06 R08 R10 R12 R14
+
+The last four cut 4 s windows out of the trials that the annotations T1 and T2 mark (about 4.1 s each). By time (the
+default) the first 0.6 of each recording are for training, the next 0.1 for validation, the last 0.3 for testing (0.9, 0.1
+and 0 for `all`); a trial goes whole to where it begins. `--split-by subject` splits whole subjects in the same shares.
+Published work often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly): `--subjects`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import mne
+
+from data_prep.corpora.sources import corpus_plan, existing_folder, recording_seconds
+from data_prep.corpora.splits import Fractions, chosen_split, cut_in_time, split_at, split_subjects
+from data_prep.options import PrepareOptions
+from data_prep.plan import CorpusPlan, RecordingPlan, Span
+from data_prep.recording import read
+from labram_jax.errors import InputError
+from labram_jax.progress import track
+
+SUBJECTS = tuple(range(1, 110))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the labels mean: `labels[run]` is the class of a whole run, or of each annotation (T1, T2) in it."""
+
+    classes: tuple[str, ...] | None
+    labels: Mapping[int, int | Mapping[str, int] | None]
+    window_seconds: int | None = None
+    fractions: Fractions = (0.6, 0.1, 0.3)
+
+
+_TWO = ("left fist", "right fist")
+_FOUR = (*_TWO, "both fists", "both feet")
+_SIDES = {"T1": 0, "T2": 1}
+_BOTH = {"T1": 2, "T2": 3}
+TASKS = MappingProxyType(
+    {
+        "all": Task(None, dict.fromkeys(range(1, 15)), fractions=(0.9, 0.1, 0.0)),
+        "eyes": Task(("open", "closed"), {1: 0, 2: 1}),
+        "fists": Task(_TWO, dict.fromkeys((3, 7, 11), _SIDES), window_seconds=4),
+        "imagined-fists": Task(_TWO, dict.fromkeys((4, 8, 12), _SIDES), window_seconds=4),
+        "movement": Task(
+            _FOUR, dict.fromkeys((3, 7, 11), _SIDES) | dict.fromkeys((5, 9, 13), _BOTH), window_seconds=4
+        ),
+        "imagery": Task(
+            _FOUR, dict.fromkeys((4, 8, 12), _SIDES) | dict.fromkeys((6, 10, 14), _BOTH), window_seconds=4
+        ),
+    }
+)
+# A file may say more after its run, such as S001R01_first60s.edf.
+_NAME = re.compile(r"S(\d{3})R(\d{2})(?:[_.-].*)?\.edf")
+
+
+def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
+    """Plans one task of EEGMMIDB over the recordings that the folder holds, or that MNE fetches without a folder.
+
+    Raises:
+      InputError: an unknown task, a folder without runs of the task, no network, or an impossible split.
+    """
+    name = options.task or "all"
+    if name not in TASKS:
+        raise InputError(f"eegmmidb has no task {name!r}; choose one of {', '.join(TASKS)}.")
+    task = TASKS[name]
+    by = chosen_split(options, "eegmmidb", "time", ("time", "subject", "none"))
+    fractions = options.fractions or task.fractions
+    runs = _find(source, options.subjects) if source else _fetch(options.subjects or SUBJECTS, sorted(task.labels))
+    runs = {path: run for path, run in runs.items() if run[1] in task.labels}
+    if not runs:
+        wanted = ", ".join(f"R{run:02d}" for run in sorted(task.labels))
+        raise InputError(f"{source} holds no run of the task {name!r} (SnnnRmm.edf, mm of {wanted}); give its folder.")
+    if by == "subject":
+        splits = split_subjects({subject: None for subject, _ in runs.values()}, fractions, options.seed)
+    recordings, unusable = [], []
+    for path, (subject, run) in runs.items():
+        split = splits[subject] if by == "subject" else {"time": None, "none": "train"}[by]
+        try:
+            spans = _spans(path, task.labels[run], fractions, split)
+        except InputError as error:
+            unusable.append((str(path), str(error)))
+        else:
+            recordings.append(RecordingPlan(path, path.stem, subject, spans))
+    return corpus_plan(
+        "eegmmidb",
+        recordings,
+        options,
+        classes=task.classes,
+        window_seconds=task.window_seconds,
+        unusable=tuple(unusable),
+        provenance=f"EEGMMIDB v1.0.0, PhysioNet (DOI 10.13026/C28G6P), ODC-By 1.0; task {name}",
+    )
+
+
+def _find(root: Path, subjects: Sequence[int] | None) -> dict[Path, tuple[str, int]]:
+    """Returns the subject and run of every recording below a folder."""
+    matches = {path: _NAME.fullmatch(path.name) for path in sorted(existing_folder(root, "eegmmidb").rglob("*.edf"))}
+    return {
+        path: (f"S{match[1]}", int(match[2]))
+        for path, match in matches.items()
+        if match and (subjects is None or int(match[1]) in subjects)
+    }
+
+
+def _fetch(subjects: Sequence[int], runs: Sequence[int]) -> dict[Path, tuple[str, int]]:
+    """Fetches the runs of the subjects into MNE's data folder, or finds them there."""
+    found: dict[Path, tuple[str, int]] = {}
+    for subject in track(subjects, "fetching eegmmidb"):
+        try:
+            paths = mne.datasets.eegbci.load_data(subject, runs, update_path=False, verbose="error")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"EEGMMIDB could not be fetched ({error}); give the folder that holds its recordings as SOURCE."
+            ) from None
+        found |= {Path(path): (f"S{subject:03d}", run) for path, run in zip(paths, runs, strict=True)}
+    return found
+
+
+def _spans(
+    path: Path, labels: int | Mapping[str, int] | None, fractions: Fractions, split: str | None
+) -> tuple[Span, ...]:
+    """Returns the labelled stretches of a run, all in `split`, or cut in time where `split` is None."""
+    if not isinstance(labels, Mapping):
+        if split is not None:
+            return (Span(split=split, label=labels),)
+        return cut_in_time(0.0, recording_seconds(path), fractions, labels)
+    raw = read(path)
+    seconds = raw.n_times / raw.info["sfreq"]
+    trials = [trial for trial in raw.annotations if trial["description"] in labels and trial["onset"] < seconds]
+    if not trials:
+        raise InputError(f"{path} has no trial (annotations {', '.join(labels)}); it is left out.")
+    return tuple(
+        Span(
+            float(trial["onset"]),
+            float(min(trial["onset"] + trial["duration"], seconds)),
+            split or split_at(trial["onset"], seconds, fractions),
+            labels[trial["description"]],
+        )
+        for trial in trials
+    )
