@@ -1,0 +1,112 @@
+"""The transformer block: attention within segments and an MLP, both before a residual sum."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from labram_jax.config import ComputeConfig, EncoderConfig
+from labram_jax.models.layers import Linear, layer_norm, normal_initializer, parameter_dtype, precision_of, scaled
+
+
+def attend(
+    q: Float[Array, "B N H h"],
+    k: Float[Array, "B N H h"],
+    v: Float[Array, "B N H h"],
+    same_segment: Bool[Array, "B 1 N N"],
+    compute: ComputeConfig,
+) -> Float[Array, "B N H h"]:
+    """softmax(q k' / sqrt(h)) v among the tokens of a segment; the softmax is float32."""
+    scale = q.shape[-1] ** -0.5
+    if compute.attention == "cudnn":
+        # cuDNN takes head dimensions that are multiples of 8; LaBraM's are 20, 25 and 50. Zeros change no product.
+        padding = -q.shape[-1] % 8
+        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, 0), (0, padding))) for a in (q, k, v))
+        out = jax.nn.dot_product_attention(q, k, v, mask=same_segment, scale=scale, implementation="cudnn")
+        return out[..., : out.shape[-1] - padding]
+    precision = precision_of(compute)
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q * jnp.asarray(scale, q.dtype), k, precision=precision)
+    scores = jnp.where(same_segment, scores.astype(parameter_dtype(compute)), -jnp.inf)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v, precision=precision)
+
+
+class Attention(nn.Module):
+    """Multi-head attention: one projection ordered (q, k, v), learned biases on q and v only, norms on q and k."""
+
+    config: EncoderConfig
+    compute: ComputeConfig
+    output_scale: Float[Array, ""]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"], same_segment: Bool[Array, "B 1 N N"]) -> Float[Array, "B N D"]:
+        config, compute = self.config, self.compute
+        heads, head = config.heads, config.width // config.heads
+        weights = normal_initializer(config.initialisation)
+        names = ("width", None, "heads", "head_dim")
+        qkv = Linear((config.width, 3, heads, head), names, compute, weights, use_bias=False, name="qkv")(x)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        if config.qkv_bias:
+            zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("heads", "head_dim"))
+            q = q + self.param("q_bias", zeros, (heads, head), parameter_dtype(compute)).astype(q.dtype)
+            v = v + self.param("v_bias", zeros, (heads, head), parameter_dtype(compute)).astype(v.dtype)
+        if config.qk_norm:
+            q = layer_norm(compute, "q_norm", None)(q).astype(v.dtype)
+            k = layer_norm(compute, "k_norm", None)(k).astype(v.dtype)
+        out = attend(q, k, v, same_segment, compute)
+        return Linear(
+            (heads, head, config.width), ("heads", "head_dim", "width"), compute, scaled(weights, self.output_scale),
+            contract=2, name="out",
+        )(out)  # fmt: skip
+
+
+class MLP(nn.Module):
+    """D to 4 D to D with exact GELU."""
+
+    config: EncoderConfig
+    compute: ComputeConfig
+    output_scale: Float[Array, ""]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
+        width, inner = self.config.width, self.config.width * self.config.mlp_ratio
+        weights = normal_initializer(self.config.initialisation)
+        x = Linear((width, inner), ("width", "mlp"), self.compute, weights, name="up")(x)
+        x = nn.gelu(x, approximate=False)
+        return Linear((inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale), name="down")(
+            x
+        )
+
+
+class Block(nn.Module):
+    """x += s1 * scale_1 * attention(norm(x)); x += s2 * scale_2 * mlp(norm(x)).
+
+    s1, s2 are the drop-path factors of each token's segment. The residual stream stays float32. The weights that
+    write into it start divided by sqrt(2 * number of the block), as in the reference.
+    """
+
+    config: EncoderConfig
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "B N D"],
+        number: Float[Array, ""],
+        branch_factors: Float[Array, "2 B N"] | None,
+        same_segment: Bool[Array, "B 1 N N"],
+    ) -> tuple[Float[Array, "B N D"], None]:
+        output_scale = (2.0 * number) ** -0.5
+        branches = (
+            lambda y: Attention(self.config, self.compute, output_scale, name="attention")(y, same_segment),
+            MLP(self.config, self.compute, output_scale, name="mlp"),
+        )
+        for index, branch in enumerate(branches):
+            y = branch(layer_norm(self.compute, f"norm_{index + 1}")(x)).astype(x.dtype)
+            if self.config.layer_scale > 0:
+                start = nn.with_logical_partitioning(nn.initializers.constant(self.config.layer_scale), ("width",))
+                y = y * self.param(f"scale_{index + 1}", start, (self.config.width,), parameter_dtype(self.compute))
+            if branch_factors is not None:
+                y = y * branch_factors[index][..., None]
+            x = x + y
+        return x, None

@@ -1,0 +1,113 @@
+"""The backbone of every model: patch embeddings, addresses, class tokens, transformer blocks."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Bool, Float, Int
+
+from labram_jax.config import ELECTRODE_ROWS, TIME_ROWS, ComputeConfig, EncoderConfig
+from labram_jax.models.block import Block
+from labram_jax.models.layers import Linear, normal_initializer, parameter_dtype, uniform_initializer
+from labram_jax.models.patches import PatchBatch
+from labram_jax.models.temporal_convolution import TemporalConvolution
+
+
+def drop_path_factors(uniforms: Float[Array, "depth 2 B S"], rate: float) -> Float[Array, "depth 2 B S"]:
+    """Factors on both branches of every block and segment: floor(1 - p + u) / (1 - p), p rising linearly to `rate`."""
+    depth = uniforms.shape[0]
+    rates = jnp.linspace(0, rate, depth, dtype=uniforms.dtype)[:, None, None, None]
+    return jnp.floor(1 - rates + uniforms) / (1 - rates)
+
+
+def rows_of(table: Float[Array, "R D"], ids: Int[Array, "..."]) -> Float[Array, "... D"]:
+    """Looks rows up by a product with their indicator: exact, and its gradient is a product and not a scatter."""
+    indicator = jax.nn.one_hot(ids, table.shape[0], dtype=table.dtype)
+    return jnp.einsum("...r,rd->...d", indicator, table, precision=Precision.HIGHEST)
+
+
+def token_segments(batch: PatchBatch) -> Int[Array, "B S+L"]:
+    """Segment of every token of a row: its class tokens first, then its patch slots."""
+    rows = batch.segment_ids.shape[0]
+    classes = jnp.arange(1, batch.segments + 1, dtype=batch.segment_ids.dtype)
+    return jnp.concatenate([jnp.broadcast_to(classes, (rows, batch.segments)), batch.segment_ids], axis=1)
+
+
+class Encoder(nn.Module):
+    """A transformer over the patch stream; with `code_dimension`, a decoder that a linear map feeds.
+
+    Tokens leave it without a final norm: what follows the blocks belongs to the model around it.
+    """
+
+    config: EncoderConfig
+    compute: ComputeConfig
+    code_dimension: int | None = None
+
+    def setup(self):
+        config, compute = self.config, self.compute
+        if self.code_dimension is None:
+            self.temporal_convolution = TemporalConvolution(config, compute)
+        else:
+            initial = uniform_initializer(self.code_dimension)
+            shape, names = (self.code_dimension, config.width), ("code_dim", "width")
+            self.code_projection = Linear(shape, names, compute, initial, initial)
+        initial, stored = normal_initializer(config.initialisation), parameter_dtype(compute)
+        table = nn.with_logical_partitioning(initial, (None, "width"))
+        vector = nn.with_logical_partitioning(initial, ("width",))
+        self.class_token = self.param("class_token", vector, (config.width,), stored)
+        self.electrode_embedding = self.param("electrode_embedding", table, (ELECTRODE_ROWS, config.width), stored)
+        self.time_embedding = self.param("time_embedding", table, (TIME_ROWS, config.width), stored)
+        block = Block
+        if compute.remat != "none":
+            policy = jax.checkpoint_policies.checkpoint_dots if compute.remat == "products" else None
+            block = nn.remat(Block, prevent_cse=False, policy=policy)
+        self.blocks = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(0, 0, nn.broadcast),
+            length=config.depth,
+            unroll=compute.unroll,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )(config, compute)
+
+    def embed(self, batch: PatchBatch) -> Float[Array, "B L D"]:
+        """Embeddings of the patches, before any address is added."""
+        return self.temporal_convolution(batch.patches, batch.membership).astype(parameter_dtype(self.compute))
+
+    def project_codes(self, codes: Float[Array, "B L d"]) -> Float[Array, "B L D"]:
+        """Embeddings of quantized latents (the decoder's patch embedder, a 1x1 convolution in the reference)."""
+        return self.code_projection(codes).astype(parameter_dtype(self.compute))
+
+    def address(self, embeddings: Float[Array, "B L D"], batch: PatchBatch) -> Float[Array, "B S+L D"]:
+        """Class tokens, then patches; electrode embedding on all of them, time embedding on the patches."""
+        if self.config.class_position == "first_electrode":
+            first_slot = jnp.argmax(batch.membership, axis=1)
+            class_ids = jnp.take_along_axis(batch.electrode_ids, first_slot, axis=1)
+        else:
+            class_ids = jnp.zeros((embeddings.shape[0], batch.segments), jnp.int32)
+        classes = self.class_token + rows_of(self.electrode_embedding, class_ids)
+        patches = embeddings + rows_of(self.electrode_embedding, batch.electrode_ids)
+        patches = patches + rows_of(self.time_embedding, batch.time_ids)
+        return jnp.concatenate([classes, patches], axis=1)
+
+    def transform(
+        self,
+        embeddings: Float[Array, "B L D"],
+        batch: PatchBatch,
+        branch_factors: Float[Array, "depth 2 B S"] | None = None,
+    ) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
+        """Class tokens and patch tokens after the last block. Padding attends to padding alone."""
+        segments = token_segments(batch)
+        same: Bool[Array, "B 1 N N"] = segments[:, None, :, None] == segments[:, None, None, :]
+        if branch_factors is not None:
+            index = jnp.maximum(segments - 1, 0)[None, None]
+            branch_factors = jnp.take_along_axis(branch_factors, index, axis=-1)
+        numbers = jnp.arange(1, self.config.depth + 1, dtype=embeddings.dtype)
+        tokens, _ = self.blocks(self.address(embeddings, batch), numbers, branch_factors, same)
+        return tokens[:, : batch.segments], tokens[:, batch.segments :]
+
+    def __call__(
+        self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
+    ) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
+        return self.transform(self.embed(batch), batch, branch_factors)

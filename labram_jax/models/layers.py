@@ -1,0 +1,92 @@
+"""The pieces that every model shares: numeric policy, initialisers, linear maps, norms."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Float
+
+from labram_jax.config import ComputeConfig
+
+Initializer = Callable[..., Array]
+
+
+def precision_of(compute: ComputeConfig) -> Precision | None:
+    """Float32 means float32: without this, TPUs and GPUs would round the factors of a product."""
+    return None if compute.dtype == "bfloat16" else Precision.HIGHEST
+
+
+def parameter_dtype(compute: ComputeConfig) -> jnp.dtype:
+    return jnp.dtype("float64" if compute.dtype == "float64" else "float32")
+
+
+def normal_initializer(recipe: str) -> Initializer:
+    """Standard deviation 0.02, which the reference cuts at +-2 (tokenizer: never reached) or at +-0.02 (pretraining)."""
+    if recipe == "pretraining":
+        return nn.initializers.truncated_normal(0.02, lower=-1.0, upper=1.0)
+    return nn.initializers.normal(0.02)
+
+
+def uniform_initializer(fan_in: int) -> Initializer:
+    """PyTorch's default for linear maps and convolutions: uniform within +-1/sqrt(fan_in)."""
+
+    def initialise(key, shape, dtype=jnp.float32):
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialise
+
+
+def scaled(initializer: Initializer, factor) -> Initializer:
+    return lambda key, shape, dtype=jnp.float32: initializer(key, shape, dtype) * jnp.asarray(factor, dtype)
+
+
+class Linear(nn.Module):
+    """An affine map over the last axes: kernel [*inputs, *outputs], products in the compute type.
+
+    `names`: logical axes of the kernel; the bias takes those of the outputs.
+    """
+
+    shape: Sequence[int]
+    names: Sequence[str | None]
+    compute: ComputeConfig
+    kernel_init: Initializer
+    bias_init: Initializer = nn.initializers.zeros
+    use_bias: bool = True
+    contract: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
+        dtype = jnp.dtype(self.compute.dtype)
+        kernel = self.param(
+            "kernel",
+            nn.with_logical_partitioning(self.kernel_init, tuple(self.names)),
+            tuple(self.shape),
+            parameter_dtype(self.compute),
+        )
+        axes = (tuple(range(x.ndim - self.contract, x.ndim)), tuple(range(self.contract)))
+        y = jax.lax.dot_general(x.astype(dtype), kernel.astype(dtype), (axes, ((), ())), precision_of(self.compute))
+        if self.use_bias:
+            bias = self.param(
+                "bias",
+                nn.with_logical_partitioning(self.bias_init, tuple(self.names[self.contract :])),
+                tuple(self.shape[self.contract :]),
+                parameter_dtype(self.compute),
+            )
+            y = y + bias.astype(dtype)
+        return y
+
+
+def layer_norm(compute: ComputeConfig, name: str | None = None, axis: str | None = "width") -> nn.LayerNorm:
+    """LayerNorm with epsilon 1e-6, in float32 whatever the compute type, variance in two passes."""
+    return nn.LayerNorm(
+        epsilon=1e-6,
+        dtype=parameter_dtype(compute),
+        param_dtype=parameter_dtype(compute),
+        use_fast_variance=False,
+        scale_init=nn.with_logical_partitioning(nn.initializers.ones, (axis,)),
+        bias_init=nn.with_logical_partitioning(nn.initializers.zeros, (axis,)),
+        name=name,
+    )

@@ -1,0 +1,172 @@
+"""The codebook's mathematics as plain functions on arrays, and a thin module that keeps the codebook.
+
+Codes and latents live on the unit sphere. Nothing here builds a one-hot matrix over the codes. `weights` are 1
+for latents that count and 0 for padding; all sums run over the global batch, whatever the mesh.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.lax import Precision
+from jaxtyping import Array, Float, Int
+
+from labram_jax.config import ComputeConfig, QuantizerConfig
+from labram_jax.models.layers import parameter_dtype
+
+
+def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    """x / max(|x|, 1e-12) over the last axis, with a finite gradient at 0."""
+    square = jnp.sum(x**2, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+
+
+def nearest_code(latents: Float[Array, "N d"], codebook: Float[Array, "K d"], chunk: int = 8192) -> Int[Array, " N"]:
+    """First index of the code at the smallest |z|^2 + |w|^2 - 2 z.w (equation 2); `chunk` codes at one time."""
+    codes = codebook.shape[0]
+    square = jnp.sum(latents**2, axis=-1, keepdims=True)
+
+    def best_of(part: Float[Array, "k d"]) -> tuple[Float[Array, " N"], Int[Array, " N"]]:
+        product = jnp.einsum("nd,kd->nk", latents, part, precision=Precision.HIGHEST)
+        distance = square + jnp.sum(part**2, axis=-1) - 2 * product
+        return distance.min(axis=-1), distance.argmin(axis=-1).astype(jnp.int32)
+
+    if codes <= chunk:
+        return best_of(codebook)[1]
+    # Padding codes lie infinitely far away, so that every chunk has the same shape.
+    padded = jnp.pad(codebook, ((0, -codes % chunk), (0, 0)), constant_values=jnp.inf)
+    parts = padded.reshape(-1, chunk, codebook.shape[1])
+
+    def step(best, numbered_part):
+        number, part = numbered_part
+        finite = jnp.where(jnp.isfinite(part), part, 0)
+        distance, index = best_of(finite)
+        outside = number * chunk + index >= codes
+        closer = (distance < best[0]) & ~outside
+        return (jnp.where(closer, distance, best[0]), jnp.where(closer, number * chunk + index, best[1])), None
+
+    start = (jnp.full_like(square[:, 0], jnp.inf), jnp.zeros(latents.shape[0], jnp.int32))
+    (_, index), _ = jax.lax.scan(step, start, (jnp.arange(parts.shape[0], dtype=jnp.int32), parts))
+    return index
+
+
+def straight_through(latents: Float[Array, "... d"], quantized: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    """The value of `quantized` with the gradient of `latents` (section 2.2, straight-through estimator)."""
+    return latents + jax.lax.stop_gradient(quantized - latents)
+
+
+def commitment_loss(
+    latents: Float[Array, "N d"], quantized: Float[Array, "N d"], weights: Float[Array, " N"]
+) -> Float[Array, ""]:
+    """Mean over all elements of (sg[quantized] - latent)^2 (equation 8, last term)."""
+    square = ((jax.lax.stop_gradient(quantized) - latents) ** 2).sum(axis=-1)
+    return (square * weights).sum() / (jnp.maximum(weights.sum(), 1) * latents.shape[-1])
+
+
+def code_statistics(
+    latents: Float[Array, "N d"], codes: Int[Array, " N"], weights: Float[Array, " N"], count: int
+) -> tuple[Float[Array, " K"], Float[Array, "K d"]]:
+    """How many latents each code got, and their sums."""
+    sums = jax.ops.segment_sum(latents * weights[:, None], codes, num_segments=count)
+    return jax.ops.segment_sum(weights, codes, num_segments=count), sums
+
+
+def moving_average(
+    codebook: Float[Array, "K d"],
+    usage: Float[Array, " K"],
+    counts: Float[Array, " K"],
+    sums: Float[Array, "K d"],
+    decay: float,
+) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
+    """Codebook and running counts after one step: hit codes move towards the mean direction of their latents."""
+    hit = (counts > 0)[:, None]
+    centre = jnp.where(hit, unit(sums / jnp.maximum(counts, 1)[:, None]), codebook)
+    return unit(decay * codebook + (1 - decay) * centre), decay * usage + (1 - decay) * counts
+
+
+def kmeans(
+    latents: Float[Array, "N d"],
+    weights: Float[Array, " N"],
+    means: Float[Array, "K d"],
+    iterations: int,
+    chunk: int = 8192,
+) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
+    """Spherical k-means from given means: new means, counts of the last iteration; empty clusters keep their mean."""
+
+    def step(_, carry):
+        means, _ = carry
+        counts, sums = code_statistics(latents, nearest_code(latents, means, chunk), weights, means.shape[0])
+        centre = unit(sums / jnp.maximum(counts, 1)[:, None])
+        return jnp.where((counts > 0)[:, None], centre, means), counts
+
+    return jax.lax.fori_loop(0, iterations, step, (means, jnp.zeros(means.shape[0], means.dtype)))
+
+
+def sample_latents(
+    key: Array, latents: Float[Array, "N d"], weights: Float[Array, " N"], count: int
+) -> Float[Array, "K d"]:
+    """Random latents that count, without replacement as far as there are enough, then over again."""
+    priority = jnp.where(weights > 0, jax.random.uniform(key, weights.shape), -1)
+    order = jnp.argsort(-priority)
+    available = jnp.maximum((weights > 0).sum(), 1)
+    return latents[order[jnp.arange(count) % available]]
+
+
+def restart_unused(
+    key: Array,
+    codebook: Float[Array, "K d"],
+    usage: Float[Array, " K"],
+    latents: Float[Array, "N d"],
+    weights: Float[Array, " N"],
+    below: float,
+) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
+    """Moves codes whose running count is below a threshold onto random current latents, their count to the threshold."""
+    unused = usage < below
+    fresh = sample_latents(key, latents, weights, codebook.shape[0])
+    return jnp.where(unused[:, None], fresh, codebook), jnp.where(unused, below, usage)
+
+
+def perplexity(counts: Float[Array, " K"]) -> Float[Array, ""]:
+    """exp of the entropy of the codes' shares: how many codes an even use would take; 0 where nothing was counted."""
+    share = counts / jnp.maximum(counts.sum(), 1e-12)
+    entropy = -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.maximum(share, 1e-30)), 0))
+    return jnp.where(counts.sum() > 0, jnp.exp(entropy), 0)
+
+
+@struct.dataclass
+class Quantized:
+    """What the quantizer makes of latents: unit latents, the code of each, its vector; `weights` are 0 in padding."""
+
+    latents: Float[Array, "N d"]
+    codes: Int[Array, " N"]
+    vectors: Float[Array, "N d"]
+    weights: Float[Array, " N"]
+
+
+class Quantizer(nn.Module):
+    """Keeps the collection `codebook`: `vectors` [K, d] and `usage` [K], a running count per step.
+
+    A call assigns codes with the codebook as it stands; where the collection is mutable it then moves the codebook
+    by its moving average.
+    """
+
+    config: QuantizerConfig
+    compute: ComputeConfig
+
+    @nn.compact
+    def __call__(self, latents: Float[Array, "N d"], weights: Float[Array, " N"]) -> Quantized:
+        config, stored = self.config, parameter_dtype(self.compute)
+        shape = (config.codes, config.dimension)
+        vectors = self.variable("codebook", "vectors", self._random_codes, shape, stored)
+        usage = self.variable("codebook", "usage", jnp.zeros, (config.codes,), stored)
+        z = unit(latents.astype(stored))
+        still = jax.lax.stop_gradient(z)
+        codes = nearest_code(still, vectors.value, self.compute.code_chunk)
+        quantized = vectors.value[codes]
+        if self.is_mutable_collection("codebook") and not self.is_initializing():
+            counts, sums = code_statistics(still, codes, weights, config.codes)
+            vectors.value, usage.value = moving_average(vectors.value, usage.value, counts, sums, config.decay)
+        return Quantized(z, codes, quantized, weights)
+
+    def _random_codes(self, shape, dtype):
+        return unit(jax.random.normal(self.make_rng("params"), shape, dtype))
