@@ -65,6 +65,27 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class QualityLimits:
+    """Where a window stops being usable.
+
+    An electrode of a window is bad when it is flat (standard deviation below `flat_microvolts`), implausibly large
+    (a filtered sample beyond `peak_microvolts`), or clipped (more than `clipped_fraction` of the window lies in runs
+    of `clipped_samples` equal samples at the recording's extremes, before filtering). A window is dropped when more
+    than the share `bad_electrodes` of its electrodes is bad; None asks for finite samples alone (`FINITE_ONLY`).
+    """
+
+    bad_electrodes: float | None = 0.1
+    flat_microvolts: float = 0.1
+    peak_microvolts: float = 2000.0
+    clipped_fraction: float = 0.02
+    clipped_samples: int = 5
+
+
+# Published protocols drop nothing, so a window that others would call bad still counts in their scores.
+FINITE_ONLY = QualityLimits(bad_electrodes=None)
+
+
+@dataclass(frozen=True)
 class CorpusPlan:
     """Everything that the build needs, before any signal was read.
 
@@ -88,6 +109,7 @@ class CorpusPlan:
     window_seconds: int | None = None
     stride_seconds: float | None = None
     filters: Filters | None = Filters()
+    quality: QualityLimits = QualityLimits()
     unusable: tuple[tuple[str, str], ...] = ()
     wrap: bool = False
     align: str = "grid"
