@@ -84,9 +84,7 @@ class CorpusInfo:
         expected = {"rate_hz": RATE_HZ, "units": UNITS}
         found = {key: content.get(key) for key in expected}
         if found != expected:
-            raise InputError(
-                f"{folder / CORPUS_FILE} says {found}, not {expected}: prepare the corpus again."
-            )
+            raise InputError(f"{folder / CORPUS_FILE} says {found}, not {expected}: prepare the corpus again.")
         try:
             return _from_content(content)
         except (KeyError, TypeError, ValueError) as error:
@@ -136,9 +134,7 @@ def _read_json(folder: Path) -> Mapping[str, Any]:
     if not folder.exists():
         raise InputError(f"There is no corpus {folder}: give the folder that `labram-jax prepare` wrote.")
     if not path.is_file():
-        raise InputError(
-            f"{folder} is not a corpus (it holds no {CORPUS_FILE}): make one with `labram-jax prepare`."
-        )
+        raise InputError(f"{folder} is not a corpus (it holds no {CORPUS_FILE}): make one with `labram-jax prepare`.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

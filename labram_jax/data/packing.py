@@ -1,0 +1,139 @@
+"""Which windows share a row: pure functions of (seed, row index), for training and for evaluation.
+
+A source is one configuration of one corpus in one split: all of its windows have the same number of patches.
+"""
+
+import functools
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import grain
+import numpy as np
+from jaxtyping import Int
+
+# Windows in one cycle of training rows: enough that each source's share is met to 1/4096 of all windows.
+CYCLE_WINDOWS = 4096
+
+# Beside the seed, these keep the random orders of rows and of windows apart.
+_CYCLE, _EPOCH = 0, 1
+
+
+class Placement(NamedTuple):
+    """One window in a row: which source's, which of the source's windows, and its first patch slot."""
+
+    source: int
+    window: int
+    slot: int
+
+
+class TrainingRows:
+    """An endless sequence of rows that mixes sources by share and visits each source's windows epoch by epoch.
+
+    The windows' lengths are known beforehand, so their places need no look ahead. `CYCLE_WINDOWS` windows,
+    split over the sources by `shares`, are packed once into `templates` (best fit, longest first). Each cycle
+    through the templates takes them in another order, and its rows draw the next windows of every source's
+    endlessly reshuffled sequence. Row `index` therefore follows from (seed, index) alone: it can be computed
+    anywhere, by any number of hosts.
+
+    lengths: patches of a window of each source, at most `patch_slots`.
+    windows: number of windows of each source, at least 1.
+    shares: each source's part of all windows drawn; positive, of any sum. Each source gets at least one window
+      a cycle.
+    segments: the most windows in one row.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        windows: Sequence[int],
+        shares: Sequence[float],
+        patch_slots: int,
+        segments: int,
+        seed: int,
+        cycle_windows: int = CYCLE_WINDOWS,
+    ):
+        self.lengths, self.patch_slots, self._seed = tuple(lengths), patch_slots, seed
+        self.counts = apportion(shares, cycle_windows)
+        self.templates = pack(self.lengths, self.counts, patch_slots, segments)
+        self._uses = np.array([np.bincount(row, minlength=len(lengths)) for row in self.templates])
+        self._orders = [_endless_order(n, seed, source) for source, n in enumerate(windows)]
+        self._cycle = functools.lru_cache(maxsize=4)(self._cycle_uncached)
+        self.windows_per_row = float(self.counts.sum() / len(self.templates))
+
+    @property
+    def padding(self) -> float:
+        """Share of patch slots that stay empty."""
+        filled = int(np.dot(self.counts, self.lengths))
+        return 1 - filled / (len(self.templates) * self.patch_slots)
+
+    def __getitem__(self, index: int) -> tuple[Placement, ...]:
+        cycle, number = divmod(index, len(self.templates))
+        order, seen = self._cycle(cycle)
+        position = cycle * self.counts + seen[number]
+        row, slot = [], 0
+        for source in self.templates[order[number]]:
+            row.append(Placement(source, int(self._orders[source][int(position[source])]), slot))
+            position[source] += 1
+            slot += self.lengths[source]
+        return tuple(row)
+
+    def _cycle_uncached(self, cycle: int) -> tuple[Int[np.ndarray, "R"], Int[np.ndarray, "R sources"]]:
+        """Returns a cycle's order of templates, and how many windows of each source precede each row in it."""
+        order = np.random.default_rng((self._seed, _CYCLE, cycle)).permutation(len(self.templates))
+        uses = self._uses[order]
+        return order, np.cumsum(uses, axis=0) - uses
+
+
+class EvaluationRows:
+    """Rows that hold every window of every source exactly once, in order; a row keeps to one source."""
+
+    def __init__(self, lengths: Sequence[int], windows: Sequence[int], patch_slots: int, segments: int):
+        self.lengths, self.windows = tuple(lengths), tuple(windows)
+        self._per_row = [min(segments, patch_slots // length) for length in lengths]
+        rows = [-(-n // per_row) for n, per_row in zip(windows, self._per_row, strict=True)]
+        self._first = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitem__(self, index: int) -> tuple[Placement, ...]:
+        source = bisect_right(self._first, index) - 1
+        start = int(index - self._first[source]) * self._per_row[source]
+        stop = min(start + self._per_row[source], self.windows[source])
+        length = self.lengths[source]
+        return tuple(Placement(source, window, place * length) for place, window in enumerate(range(start, stop)))
+
+
+def apportion(shares: Sequence[float], total: int) -> Int[np.ndarray, "sources"]:
+    """Splits `total` windows over the sources by `shares` (largest remainder), at least one to each source."""
+    quotas = np.asarray(shares, dtype=np.float64) / np.sum(shares) * total
+    counts = np.floor(quotas).astype(np.int64)
+    largest = np.argsort(counts - quotas, kind="stable")[: total - counts.sum()]
+    counts[largest] += 1
+    return np.maximum(counts, 1)
+
+
+def pack(lengths: Sequence[int], counts: Sequence[int], patch_slots: int, segments: int) -> tuple[tuple[int, ...], ...]:
+    """Packs `counts` windows of each source into few rows; each row lists the sources of its windows.
+
+    Best fit, longest first: a window goes into the open row with the least space that still holds it.
+    """
+    rows: list[list[int]] = []
+    open_rows: list[tuple[int, int]] = []  # (space, row), sorted
+    for source in sorted(range(len(lengths)), key=lambda source: -lengths[source]):
+        for _ in range(counts[source]):
+            fit = bisect_left(open_rows, (lengths[source], 0))
+            space, row = open_rows.pop(fit) if fit < len(open_rows) else (patch_slots, len(rows))
+            if row == len(rows):
+                rows.append([])
+            rows[row].append(source)
+            if len(rows[row]) < segments:
+                insort(open_rows, (space - lengths[source], row))
+    return tuple(tuple(row) for row in rows)
+
+
+def _endless_order(windows: int, seed: int, source: int) -> grain.MapDataset:
+    """Returns the endless sequence of a source's window numbers, shuffled anew for every epoch."""
+    source_seed = int(np.random.SeedSequence((seed, _EPOCH, source)).generate_state(1)[0])
+    return grain.MapDataset.range(windows).shuffle(seed=source_seed).repeat()

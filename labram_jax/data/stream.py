@@ -1,0 +1,51 @@
+"""From windows in microvolts to the stream of patches that the models read; the only place that divides by 100."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int32
+
+from labram_jax.data.schema import SAMPLES
+from labram_jax.errors import InputError
+from labram_jax.montage import MAX_SECONDS, electrode_ids
+
+# The models were designed for signals in units of 100 microvolts.
+MICROVOLTS_PER_UNIT = np.float32(100)
+
+
+class Addresses(NamedTuple):
+    """Where the patches of a window come from: rows of the electrode and the time embedding, for each patch."""
+
+    electrode_ids: Int32[np.ndarray, "patches"]
+    time_ids: Int32[np.ndarray, "patches"]
+
+
+def addresses(electrodes: Sequence[str], seconds: int) -> Addresses:
+    """Returns the addresses of a window's patches, electrode by electrode: patch = electrode * seconds + second.
+
+    Raises InputError for unknown or repeated electrodes, and for windows shorter than 1 s or longer than 16 s.
+    """
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise InputError(f"A window has {seconds} s, but the model knows 1 to {MAX_SECONDS}: cut other windows.")
+    return Addresses(
+        electrode_ids=np.repeat(electrode_ids(electrodes), seconds),
+        time_ids=np.tile(np.arange(seconds, dtype=np.int32), len(electrodes)),
+    )
+
+
+def patches(
+    eeg: Float[np.ndarray, "*batch C samples"], out: Float32[np.ndarray, "*batch patches 200"] | None = None
+) -> Float32[np.ndarray, "*batch patches 200"]:
+    """Returns windows in microvolts as patches of one second in float32 units of 100 microvolts.
+
+    `samples` must be a multiple of 200 (whole seconds at 200 Hz), otherwise InputError. The patches of an
+    electrode follow each other, as in `addresses`. `out` receives them where it is given.
+    """
+    *batch, electrodes, samples = eeg.shape
+    if samples == 0 or samples % SAMPLES:
+        raise InputError(
+            f"A window has {samples} samples: give whole seconds at {SAMPLES} Hz, a multiple of {SAMPLES}."
+        )
+    cut = eeg.reshape(*batch, electrodes * (samples // SAMPLES), SAMPLES)
+    return np.divide(cut, MICROVOLTS_PER_UNIT, out=out, dtype=np.float32, casting="same_kind")
