@@ -7,7 +7,7 @@ from typing import Literal
 
 from data_prep.plan import Filters
 from labram_jax.errors import InputError
-from labram_jax.montage import NEW_TO_OLD, OLD_TO_NEW, check_seconds
+from labram_jax.montage import NEW_TO_OLD, OLD_TO_NEW, check_seconds, electrode_ids, normalise
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class PrepareOptions:
     """official-hdf5 alone: where in a recording its windows begin, counted as the official loader counts."""
     end_fraction: float = 1.0
     """official-hdf5 alone: where in a recording its windows end."""
+    quality: Literal["check", "finite"] | None = None
+    """Drop windows with too many bad electrodes, or only those that are not finite (published protocols)."""
     dtype: Literal["float16", "float32"] = "float16"
     """How windows are stored."""
     jobs: int | None = None
@@ -56,6 +58,9 @@ class PrepareOptions:
     def __post_init__(self):
         if self.window_seconds is not None:
             check_seconds(self.window_seconds)
+        if self.electrodes is not None:
+            electrode_ids(self.electrodes)  # names that are unknown or given twice
+            object.__setattr__(self, "electrodes", tuple(normalise(name) for name in self.electrodes))
         if self.stride_seconds is not None and self.stride_seconds < 1 / 200:
             raise InputError(f"stride_seconds = {self.stride_seconds}: give at least one sample (0.005 s).")
         if self.fractions is not None and (min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6):

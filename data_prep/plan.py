@@ -1,7 +1,7 @@
 """What is to be prepared: recordings, the stretches of them that count, and how windows are cut from these."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,21 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a planner saw of a recording already, so that the build need not open the file to ask again."""
+
+    channels: tuple[str, ...]
+    rate_hz: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RecordingPlan:
     """One recording and its spans; it is read and filtered once, whatever the number of spans.
 
     `recording` is unique in the corpus and stable across machines (a relative path without its suffix);
-    `group` names the dataset inside a file that holds several recordings (HDF5).
+    `group` names the dataset inside a file that holds several recordings (HDF5). `header` is for formats whose
+    header cannot be read without the samples.
     """
 
     path: Path
@@ -40,6 +50,7 @@ class RecordingPlan:
     subject: str
     spans: tuple[Span, ...] = (Span(),)
     group: str | None = None
+    header: Header | None = None
 
 
 @dataclass(frozen=True)
@@ -116,3 +127,32 @@ class CorpusPlan:
     official_range: tuple[float, float] = (0.0, 1.0)
     reader: "Callable[[Path, str | None], mne.io.BaseRaw] | None" = None
     provenance: str = ""
+
+    def __post_init__(self):
+        seen = set()
+        for recording in self.recordings:
+            if recording.recording in seen:
+                raise InputError(f"Two recordings are called {recording.recording!r}: give each its own name.")
+            seen.add(recording.recording)
+        if self.classes is not None:
+            return
+        if len({len(label) for label in self._vectors()}) > 1:
+            raise InputError("The label vectors have different lengths: give every span the same number of values.")
+
+    @property
+    def label(self) -> str | None:
+        """What a record's label is: "class", "vector", or None where there are no labels."""
+        return "class" if self.classes is not None else "vector" if self._vectors() else None
+
+    @property
+    def outputs(self) -> int | None:
+        """The length of a label vector, or None."""
+        return len(self._vectors()[0]) if self.label == "vector" else None
+
+    def recipe(self) -> "CorpusPlan":
+        """Returns the plan without its recordings: what is done to each of them."""
+        return replace(self, recordings=(), unusable=())
+
+    def _vectors(self) -> list[tuple[float, ...]]:
+        spans = [span for recording in self.recordings for span in recording.spans]
+        return [span.label for span in spans if isinstance(span.label, tuple)]
