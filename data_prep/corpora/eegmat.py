@@ -16,10 +16,11 @@ recording are for training, the next 0.1 for validation and the last 0.3 for tes
 import re
 from pathlib import Path
 
-from data_prep.corpora.sources import corpus_plan, existing_folder, recording_seconds
+from data_prep.corpora.sources import corpus_plan, existing_folder
 from data_prep.corpora.splits import chosen_split, cut_in_time, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan, Span
+from data_prep.recording import read, seconds
 from labram_jax.errors import InputError
 
 CLASSES = ("rest", "arithmetic")
@@ -56,11 +57,11 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         spans = (Span(split=splits[subject] if by == "subject" else "train", label=label),)
         if by == "time":
             try:
-                seconds = recording_seconds(path)
+                length = seconds(read(path))
             except InputError as error:
                 unusable.append((str(path), str(error)))
                 continue
-            spans = cut_in_time(0.0, seconds, options.fractions or TIME_FRACTIONS, label)
+            spans = cut_in_time(0.0, length, options.fractions or TIME_FRACTIONS, label)
         recordings.append(RecordingPlan(path, path.stem, subject, spans))
     return corpus_plan(
         "eegmat",

@@ -4,9 +4,10 @@
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task eyes
     labram-jax prepare eegmmidb OUT --task fists --subjects 1 2 3     fetched through MNE
 
-Source: https://physionet.org/content/eegmmidb/1.0.0/ (DOI 10.13026/C28G6P), Open Data Commons Attribution License v1.0.
-Cite Schalk et al., BCI2000: A General-Purpose Brain-Computer Interface (BCI) System, IEEE TBME 2004;51(6):1034-1043, and
-Goldberger et al., PhysioBank, PhysioToolkit, and PhysioNet, Circulation 2000;101(23):e215-e220.
+Source: https://physionet.org/content/eegmmidb/1.0.0/ (DOI 10.13026/C28G6P), Open Data Commons Attribution License
+v1.0. Cite Schalk et al., BCI2000: A General-Purpose Brain-Computer Interface (BCI) System, IEEE TBME
+2004;51(6):1034-1043, and Goldberger et al., PhysioBank, PhysioToolkit, and PhysioNet, Circulation
+2000;101(23):e215-e220.
 
 A file `SnnnRmm.edf` is run mm of subject nnn. Tasks:
 
@@ -18,9 +19,10 @@ A file `SnnnRmm.edf` is run mm of subject nnn. Tasks:
     imagery          the same, imagined: R04 R06 R08 R10 R12 R14
 
 The last four cut 4 s windows out of the trials that the annotations T1 and T2 mark (about 4.1 s each). By time (the
-default) the first 0.6 of each recording are for training, the next 0.1 for validation, the last 0.3 for testing (0.9, 0.1
-and 0 for `all`); a trial goes whole to where it begins. `--split-by subject` splits whole subjects in the same shares.
-Published work often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly): `--subjects`.
+default) the first 0.6 of each recording are for training, the next 0.1 for validation, the last 0.3 for testing (0.9,
+0.1 and 0 for `all`); a trial goes whole to where it begins. `--split-by subject` splits whole subjects in the same
+shares. Published work often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly):
+name the others with `--subjects`.
 """
 
 import re
@@ -31,11 +33,11 @@ from types import MappingProxyType
 
 import mne
 
-from data_prep.corpora.sources import corpus_plan, existing_folder, recording_seconds
+from data_prep.corpora.sources import corpus_plan, existing_folder
 from data_prep.corpora.splits import Fractions, chosen_split, cut_in_time, split_at, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan, Span
-from data_prep.recording import read
+from data_prep.recording import read, seconds
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 
@@ -62,12 +64,8 @@ TASKS = MappingProxyType(
         "eyes": Task(("open", "closed"), {1: 0, 2: 1}),
         "fists": Task(_TWO, dict.fromkeys((3, 7, 11), _SIDES), window_seconds=4),
         "imagined-fists": Task(_TWO, dict.fromkeys((4, 8, 12), _SIDES), window_seconds=4),
-        "movement": Task(
-            _FOUR, dict.fromkeys((3, 7, 11), _SIDES) | dict.fromkeys((5, 9, 13), _BOTH), window_seconds=4
-        ),
-        "imagery": Task(
-            _FOUR, dict.fromkeys((4, 8, 12), _SIDES) | dict.fromkeys((6, 10, 14), _BOTH), window_seconds=4
-        ),
+        "movement": Task(_FOUR, dict.fromkeys((3, 7, 11), _SIDES) | dict.fromkeys((5, 9, 13), _BOTH), window_seconds=4),
+        "imagery": Task(_FOUR, dict.fromkeys((4, 8, 12), _SIDES) | dict.fromkeys((6, 10, 14), _BOTH), window_seconds=4),
     }
 )
 # A file may say more after its run, such as S001R01_first60s.edf.
@@ -144,17 +142,17 @@ def _spans(
     if not isinstance(labels, Mapping):
         if split is not None:
             return (Span(split=split, label=labels),)
-        return cut_in_time(0.0, recording_seconds(path), fractions, labels)
+        return cut_in_time(0.0, seconds(read(path)), fractions, labels)
     raw = read(path)
-    seconds = raw.n_times / raw.info["sfreq"]
-    trials = [trial for trial in raw.annotations if trial["description"] in labels and trial["onset"] < seconds]
+    length = seconds(raw)
+    trials = [trial for trial in raw.annotations if trial["description"] in labels and trial["onset"] < length]
     if not trials:
         raise InputError(f"{path} has no trial (annotations {', '.join(labels)}); it is left out.")
     return tuple(
         Span(
             float(trial["onset"]),
-            float(min(trial["onset"] + trial["duration"], seconds)),
-            split or split_at(trial["onset"], seconds, fractions),
+            float(min(trial["onset"] + trial["duration"], length)),
+            split or split_at(trial["onset"], length, fractions),
             labels[trial["description"]],
         )
         for trial in trials

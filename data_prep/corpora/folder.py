@@ -18,10 +18,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from data_prep.corpora.manifest import Line, read_manifest
-from data_prep.corpora.sources import corpus_plan, existing_folder, recording_seconds
+from data_prep.corpora.sources import corpus_plan, existing_folder
 from data_prep.corpora.splits import chosen_split, cut_in_time, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan, Span
+from data_prep.recording import read, seconds
 from labram_jax.errors import InputError
 
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -108,7 +109,7 @@ def _recordings(
     for path, own in grouped.items():
         if by == "time":
             try:
-                spans = _spans_in_time(own, recording_seconds(path), options)
+                spans = _spans_in_time(own, seconds(read(path)), options)
             except InputError as error:
                 unusable.append((str(path), str(error)))
                 continue
@@ -119,12 +120,12 @@ def _recordings(
     return recordings, tuple(unusable)
 
 
-def _spans_in_time(lines: Iterable[Line], seconds: float, options: PrepareOptions) -> tuple[Span, ...]:
+def _spans_in_time(lines: Iterable[Line], length: float, options: PrepareOptions) -> tuple[Span, ...]:
     fractions = options.fractions or FRACTIONS
     return tuple(
         span
         for line in lines
-        if line.start_seconds < (stop := min(line.stop_or_infinity, seconds))
+        if line.start_seconds < (stop := min(line.stop_or_infinity, length))
         for span in cut_in_time(line.start_seconds, stop, fractions, line.label)
     )
 
@@ -136,4 +137,3 @@ def _names(paths: Iterable[Path], root: Path) -> dict[Path, str]:
     short = {path: full[path][: len(full[path]) - len(path.name)] + _stem(path) for path in paths}
     times = Counter(short.values())
     return {path: short[path] if times[short[path]] == 1 else full[path] for path in paths}
-

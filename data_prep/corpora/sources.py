@@ -1,11 +1,10 @@
-"""What every corpus does with its source: check it, name its recordings, measure them, and fill in the plan."""
+"""What every corpus does with its source: check it, and fill in the plan."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan
-from data_prep.recording import read
 from labram_jax.errors import InputError
 
 
@@ -22,16 +21,6 @@ def existing_folder(source: Path | None, corpus: str) -> Path:
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; give the folder that holds the recordings of {corpus}.")
     return source
-
-
-def recording_seconds(path: Path) -> float:
-    """Returns the length of a recording, from its header.
-
-    Raises:
-      InputError: the file cannot be read.
-    """
-    raw = read(path)
-    return raw.n_times / raw.info["sfreq"]
 
 
 def corpus_plan(
