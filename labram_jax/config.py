@@ -254,22 +254,27 @@ class CodebookTraining:
     """How the codebook is started and kept alive; the defaults are the published recipe.
 
     The commitment loss can shrink the latents onto one code before the decoder has use for them. The remedies:
-    `bypass_epochs` trains encoder and decoder without the quantizer first and starts the codebook after that;
-    `commitment_warmup_epochs` lets the commitment weight rise linearly from 0 from then on; `restart_below`
-    moves a code whose running count per step falls below it onto a current latent; `entropy_weight` rewards an
-    even use of the codes.
+    train encoder and decoder without the quantizer first and start the codebook after that (`bypass_epochs`), let
+    the commitment weight rise linearly from 0 from there on (`commitment_warmup_epochs`), and move codes that
+    nobody uses onto current latents (`restart_below`).
     """
 
     commitment_weight: float = 1.0
     kmeans_start: bool = True
     kmeans_iterations: int = 10
     bypass_epochs: float = 0.0
+    bypass_noise: float = 0.0
+    """Standard deviation of the noise on the unit latents while the quantizer is bypassed, per element."""
     commitment_warmup_epochs: float = 0.0
     restart_below: float = 0.0
-    entropy_weight: float = 0.0
-    entropy_temperature: float = 0.1
+    """A code whose running count per step falls below this moves onto a random latent of the batch; 0 is never."""
     warn_below: float = 0.05
-    """Share of codes in use below which a warning says what to do."""
+    """Perplexity of a batch's codes, as a share of what was possible, below which a warning says what to do."""
+
+    def __post_init__(self):
+        for name in ("commitment_weight", "bypass_epochs", "bypass_noise", "commitment_warmup_epochs", "restart_below"):
+            _require(getattr(self, name) >= 0, f"codebook.{name} {getattr(self, name)} must not be negative.")
+        _require(self.kmeans_iterations >= 1, "codebook.kmeans_iterations must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def parameter_dtype(compute: ComputeConfig) -> jnp.dtype:
 
 
 def normal_initializer(recipe: str) -> Initializer:
-    """Standard deviation 0.02, which the reference cuts at +-2 (tokenizer: never reached) or at +-0.02 (pretraining)."""
+    """Standard deviation 0.02, which the reference cuts at +-0.02 in pretraining (and at +-2, never reached, else)."""
     if recipe == "pretraining":
         return nn.initializers.truncated_normal(0.02, lower=-1.0, upper=1.0)
     return nn.initializers.normal(0.02)

@@ -120,7 +120,7 @@ def restart_unused(
     weights: Float[Array, " N"],
     below: float,
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
-    """Moves codes whose running count is below a threshold onto random current latents, their count to the threshold."""
+    """Moves codes whose running count is below a threshold onto random latents and sets their count to it."""
     unused = usage < below
     fresh = sample_latents(key, latents, weights, codebook.shape[0])
     return jnp.where(unused[:, None], fresh, codebook), jnp.where(unused, below, usage)

@@ -1,6 +1,7 @@
 """The neural tokenizer (VQ-NSP): patches to codes, codes to the Fourier amplitude and phase of the patches."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int
@@ -20,7 +21,6 @@ class Head(nn.Module):
     width: int
     outputs: int
     compute: ComputeConfig
-    output_names: tuple[str | None, str | None] = ("width", None)
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L O"]:
@@ -77,11 +77,17 @@ class TokenizerModel(nn.Module):
         tokens = self.decoder_norm(tokens)
         return self.amplitude_head(tokens), self.phase_head(tokens)
 
-    def __call__(self, batch: PatchBatch, bypass: Float[Array, ""] | bool = False) -> TokenizerOutput:
-        """Both predictions; where `bypass` holds, the decoder gets the latents themselves."""
+    def __call__(
+        self, batch: PatchBatch, bypass: Float[Array, ""] | bool = False, noise: float = 0.0
+    ) -> TokenizerOutput:
+        """Both predictions. Where `bypass` holds, the decoder gets the latents themselves, plus noise (rng "noise")."""
         quantized = self.quantize(batch)
         through = straight_through(quantized.latents, quantized.vectors)
-        through = jnp.where(bypass, quantized.latents, through)
+        if bypass is not False:
+            itself = quantized.latents
+            if noise > 0:
+                itself = itself + noise * jax.random.normal(self.make_rng("noise"), itself.shape, itself.dtype)
+            through = jnp.where(bypass, itself, through)
         amplitude, phase = self.decode(through.reshape(*batch.segment_ids.shape, -1), batch)
         stored = quantized.latents.dtype
         return TokenizerOutput(amplitude.astype(stored), phase.astype(stored), quantized)

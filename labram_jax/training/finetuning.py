@@ -1,0 +1,156 @@
+"""The fine-tuning stage: a classifier or regressor on labelled windows."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from labram_jax.config import FinetuningStageConfig
+from labram_jax.evaluation import metrics
+from labram_jax.models import ClassifierModel, PatchBatch
+from labram_jax.models.encoder import drop_path_factors
+from labram_jax.training.sharding import to_host
+from labram_jax.training.stage import Batch, PyTree, Stage
+from labram_jax.training.state import TrainState
+from labram_jax.training.tokenizer import empty_batch
+
+
+def window_losses(
+    logits: Float[Array, "B S outputs"], labels: Int[Array, "B S"], smoothing: float
+) -> Float[Array, "B S"]:
+    """Cross-entropy of each window: with logits of one output (binary), or of all classes with label smoothing.
+
+    Where the label is -1 the value means nothing.
+    """
+    if logits.shape[-1] == 1:
+        return optax.sigmoid_binary_cross_entropy(logits[..., 0], jnp.clip(labels, 0, 1).astype(logits.dtype))
+    log_shares = jax.nn.log_softmax(logits, axis=-1)
+    right = jnp.take_along_axis(log_shares, jnp.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+    return -(1 - smoothing) * right - smoothing * log_shares.mean(axis=-1)
+
+
+def classification_loss(
+    logits: Float[Array, "B S outputs"], labels: Int[Array, "B S"], smoothing: float = 0.0
+) -> Float[Array, ""]:
+    """Mean of the windows' cross-entropies; windows labelled -1 do not count."""
+    labelled = labels >= 0
+    losses = jnp.where(labelled, window_losses(logits, labels, smoothing), 0)
+    return losses.sum() / jnp.maximum(labelled.sum(), 1)
+
+
+def regression_loss(predictions: Float[Array, "B S outputs"], labels: Float[Array, "B S outputs"]) -> Float[Array, ""]:
+    """Mean squared error over all outputs of the windows; those labelled NaN do not count."""
+    labelled = jnp.isfinite(labels)
+    square = jnp.where(labelled, predictions - jnp.where(labelled, labels, 0), 0) ** 2
+    return square.sum() / jnp.maximum(labelled.sum(), 1)
+
+
+class Predictions(NamedTuple):
+    """Of every labelled window, in the order of the split: logits, label, number of the window and of its corpus."""
+
+    logits: Float[np.ndarray, "N outputs"]
+    labels: np.ndarray
+    window_ids: Int[np.ndarray, " N"]
+    corpus_ids: Int[np.ndarray, " N"]
+
+
+class FinetuningStage(Stage):
+    """Trains a classifier; `encoder_params` are those of a pretrained encoder, or None to start from scratch."""
+
+    name = "fine-tuning"
+
+    def __init__(self, config: FinetuningStageConfig, encoder_params: PyTree | None):
+        self.config = config
+        self.model = ClassifierModel(config.model, config.compute)
+        self.encoder_depth = config.model.encoder.depth
+        self.frozen: dict = {}
+        self.encoder_params = encoder_params
+        self.selection = selection_of(config)
+        self._predict = jax.jit(self._predict_batch)
+
+    def init(self, key: jax.Array) -> dict[str, PyTree]:
+        return self.model.init(key, empty_batch())
+
+    def initial(self) -> Mapping[str, PyTree]:
+        return {} if self.encoder_params is None else {"params": self.encoder_params}
+
+    def trainable(self, params: PyTree) -> PyTree | None:
+        if self.config.trainable == "all":
+            return None
+        return {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
+
+    def loss(
+        self,
+        params: PyTree,
+        collections: dict[str, PyTree],
+        frozen: PyTree,
+        batch: Batch,
+        key: jax.Array,
+        step: Int[Array, ""],
+    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
+        """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
+        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        logits = self.model.apply({"params": params}, stream, self._branch_factors(key, stream))
+        report = {"patches": stream.valid.sum()}
+        if self.config.model.task == "regression":
+            loss = regression_loss(logits, stream.labels)
+        else:
+            loss = classification_loss(logits, stream.labels, self.config.label_smoothing)
+            guess = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
+            labelled = stream.labels >= 0
+            report["accuracy"] = jnp.sum(guess == stream.labels, where=labelled) / jnp.maximum(labelled.sum(), 1)
+        return loss, (collections, {"loss": loss, **report})
+
+    def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
+        return scores_of(self.config, self.predict(state.variables, batches))
+
+    def predict(self, variables: PyTree, batches: Iterable[Batch]) -> Predictions:
+        """Logits and labels of all labelled windows."""
+        parts = []
+        for batch in batches:
+            logits = to_host(self._predict(variables, batch))
+            labels, windows, corpora = (to_host(batch[name]) for name in ("labels", "window_ids", "corpus_ids"))
+            known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
+            parts.append((logits[known], labels[known], windows[known], corpora[known]))
+        return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _predict_batch(self, variables: PyTree, batch: Batch) -> Float[Array, "B S outputs"]:
+        return self.model.apply(variables, PatchBatch(**batch, segments=self.config.data.segments))
+
+    def _branch_factors(self, key: jax.Array, stream: PatchBatch) -> Float[Array, "depth 2 B S"] | None:
+        rate = self.config.model.encoder.drop_path
+        if rate == 0:
+            return None
+        shape = (self.encoder_depth, 2, stream.patches.shape[0], stream.segments)
+        return drop_path_factors(jax.random.uniform(key, shape), rate)
+
+
+def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:
+    """Validation metric of the best model and its better direction."""
+    automatic = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
+    metric = automatic[task_of(config)] if config.select_by == "auto" else config.select_by
+    return metric, "min" if metric == "loss" else "max"
+
+
+def task_of(config: FinetuningStageConfig) -> metrics.Task:
+    return metrics.task_of(config.model.outputs, config.model.task == "regression")
+
+
+def probabilities_of(logits: Float[np.ndarray, "N outputs"], task: metrics.Task) -> np.ndarray:
+    """Probability of class 1 [N, 1], of every class [N, classes], or the predicted values themselves."""
+    if task == "binary":
+        return np.asarray(jax.nn.sigmoid(logits))
+    return np.asarray(jax.nn.softmax(logits, axis=-1)) if task == "multiclass" else logits
+
+
+def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[str, float]:
+    """All metrics that the windows define, and the loss without label smoothing."""
+    logits, labels = predictions.logits[None], predictions.labels[None]
+    task = task_of(config)
+    loss = regression_loss(logits, labels) if task == "regression" else classification_loss(logits, labels)
+    scores = metrics.scorer(task)(probabilities_of(predictions.logits, task), predictions.labels)
+    return {"loss": float(loss), **scores.values}

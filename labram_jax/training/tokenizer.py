@@ -1,0 +1,177 @@
+"""The tokenizer stage: spectra of patches through the codebook."""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from labram_jax.config import TokenizerStageConfig
+from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.models.quantizer import (
+    code_statistics,
+    commitment_loss,
+    kmeans,
+    perplexity,
+    restart_unused,
+    sample_latents,
+    unit,
+)
+from labram_jax.models.segments import valid_mean
+from labram_jax.models.spectrum import spectral_targets
+from labram_jax.models.tokenizer import TokenizerOutput
+from labram_jax.training.stage import Batch, PyTree, Stage
+from labram_jax.training.state import TrainState
+
+SAMPLING_KEY = 1  # beside the step, keeps these random numbers apart from the loop's
+
+
+def tokenizer_losses(output: TokenizerOutput, batch: PatchBatch) -> dict[str, Float[Array, ""]]:
+    """The three terms of the loss (equation 8), each a mean over all elements of the patches that count."""
+    amplitude, phase = spectral_targets(batch.patches, batch.membership)
+    quantized = output.quantized
+    return {
+        "commitment_loss": commitment_loss(quantized.latents, quantized.vectors, quantized.weights),
+        "amplitude_loss": valid_mean((output.amplitude - amplitude) ** 2, batch.valid),
+        "phase_loss": valid_mean((output.phase - phase) ** 2, batch.valid),
+    }
+
+
+class TokenizerStage(Stage):
+    """Trains VQ-NSP; `steps_per_epoch` turns the codebook's epochs into steps."""
+
+    name = "tokenizer"
+    selection = ("loss", "min")
+
+    def __init__(self, config: TokenizerStageConfig, steps_per_epoch: int):
+        self.config = config
+        self.model = TokenizerModel(config.model, config.compute)
+        self.encoder_depth = config.model.encoder.depth
+        self.frozen: dict = {}
+        self.bypass_steps = round(config.codebook.bypass_epochs * steps_per_epoch)
+        self.ramp_steps = round(config.codebook.commitment_warmup_epochs * steps_per_epoch)
+        self._start = jax.jit(self._start_codebook)
+        self._evaluate = jax.jit(self._evaluate_batch)
+
+    def init(self, key: jax.Array) -> dict[str, PyTree]:
+        return self.model.init(key, empty_batch())
+
+    def loss(
+        self,
+        params: PyTree,
+        collections: dict[str, PyTree],
+        frozen: PyTree,
+        batch: Batch,
+        key: jax.Array,
+        step: Int[Array, ""],
+    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
+        """Amplitude + phase + weight * commitment; moves the codebook by its moving average."""
+        codebook = self.config.codebook
+        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        noise_key, restart_key = jax.random.split(key)
+        bypassed = step < self.bypass_steps
+        output, moved = self.model.apply(
+            {"params": params, **collections},
+            stream,
+            bypass=bypassed if self.bypass_steps else False,
+            noise=codebook.bypass_noise,
+            mutable=["codebook"],
+            rngs={"noise": noise_key},
+        )
+        losses = tokenizer_losses(output, stream)
+        weight = self._commitment_weight(step)
+        loss = losses["amplitude_loss"] + losses["phase_loss"] + weight * losses["commitment_loss"]
+        quantized = output.quantized
+        counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
+        moved = self._keep_alive(moved, output, restart_key, bypassed)
+        metrics = {
+            "loss": loss,
+            **losses,
+            "perplexity": perplexity(counts),
+            "codes_used": (counts > 0).mean(),
+            "patches": stream.valid.sum(),
+        }
+        return loss, (jax.lax.stop_gradient(moved), metrics)
+
+    def before_step(self, state: TrainState, batch: Batch, step: int) -> TrainState:
+        """Starts the codebook by k-means on the global batch, at the first step that uses it."""
+        if step != self.bypass_steps or not self.config.codebook.kmeans_start:
+            return state
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.config.loop.seed), step), SAMPLING_KEY)
+        return state.replace(collections=self._start(state.params, state.collections, batch, key))
+
+    def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
+        """Losses over all patches of the split, the share of codes that it uses, and their perplexity."""
+        sums: dict[str, np.ndarray] = {}
+        for batch in batches:
+            part = jax.tree.map(np.asarray, self._evaluate(state.variables, batch))
+            sums = {name: sums.get(name, 0) + value for name, value in part.items()}
+        counts, patches = sums.pop("counts"), sums.pop("patches")
+        losses = {name: float(value / patches) for name, value in sums.items()}
+        return {
+            "loss": sum(losses.values()),
+            **losses,
+            "codes_used": float((counts > 0).mean()),
+            "perplexity": float(perplexity(jnp.asarray(counts))),
+        }
+
+    def watch(self, metrics: Mapping[str, float | np.floating]) -> str | None:
+        """Warns of a codebook that is collapsing."""
+        possible = min(self._codes, float(metrics["patches"]))
+        if metrics["step"] < self.bypass_steps or metrics["perplexity"] >= self.config.codebook.warn_below * possible:
+            return None
+        used = metrics["codes_used"] * self._codes
+        return (
+            f"the codebook is collapsing: the patches of this batch use {used:.0f} codes, evenly worth "
+            f"{metrics['perplexity']:.1f} of {self._codes}. Train with --codebook.bypass-epochs, "
+            "--codebook.commitment-warmup-epochs and --codebook.restart-below (configs/demo_tokenizer.py has values "
+            "that work on little data)."
+        )
+
+    @property
+    def _codes(self) -> int:
+        return self.config.model.quantizer.codes
+
+    def _commitment_weight(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        since = step - self.bypass_steps
+        ramp = jnp.clip((since + 1) / (self.ramp_steps + 1), 0, 1)
+        return self.config.codebook.commitment_weight * jnp.where(since < 0, 0, ramp)
+
+    def _keep_alive(self, moved: dict, output: TokenizerOutput, key: jax.Array, bypassed) -> dict:
+        below = self.config.codebook.restart_below
+        if below == 0:
+            return moved
+        codebook, quantized = moved["codebook"]["quantizer"], output.quantized
+        vectors, usage = restart_unused(
+            key, codebook["vectors"], codebook["usage"], quantized.latents, quantized.weights, below
+        )
+        alive = {"vectors": vectors, "usage": usage}
+        return {"codebook": {"quantizer": jax.tree.map(lambda a, b: jnp.where(bypassed, a, b), codebook, alive)}}
+
+    def _start_codebook(self, params: PyTree, collections: dict, batch: Batch, key: jax.Array) -> dict:
+        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        latents = self.model.apply({"params": params, **collections}, stream, method=TokenizerModel.latents)
+        latents = unit(latents.reshape(-1, latents.shape[-1]))
+        weights = stream.valid.reshape(-1).astype(latents.dtype)
+        means = sample_latents(key, latents, weights, self._codes)
+        iterations, chunk = self.config.codebook.kmeans_iterations, self.config.compute.code_chunk
+        vectors, counts = kmeans(latents, weights, means, iterations, chunk)
+        usage = collections["codebook"]["quantizer"]["usage"]
+        # With restarts a code counts as used from the start, as long as k-means gave it latents.
+        usage = counts if self.config.codebook.restart_below else jnp.zeros_like(usage)
+        return {"codebook": {"quantizer": {"vectors": vectors, "usage": usage}}}
+
+    def _evaluate_batch(self, variables: PyTree, batch: Batch) -> dict[str, Array]:
+        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        output = self.model.apply(variables, stream)
+        quantized, patches = output.quantized, stream.valid.sum()
+        counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
+        losses = tokenizer_losses(output, stream)
+        return {"counts": counts, "patches": patches, **{name: loss * patches for name, loss in losses.items()}}
+
+
+def empty_batch() -> PatchBatch:
+    """One row of one patch: enough to learn the shapes of a model's variables, which no batch's shape changes."""
+    zeros = jnp.zeros((1, 1), jnp.int32)
+    return PatchBatch(jnp.zeros((1, 1, 200), jnp.float32), zeros, zeros, zeros + 1)
