@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
 
 from labram_jax.data.schema import shard_name
 from labram_jax.errors import InputError
@@ -18,7 +19,8 @@ _OPTIONS = "group_size:1,uncompressed"
 def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds.features.FeaturesDict) -> int:
     """Writes `records` (dicts as `features` says) into one ArrayRecord file and returns how many there were.
 
-    The file appears under its name only when whole, and not at all when there are no records.
+    The file appears under its name only when whole, and not at all when there are no records. The same records
+    make the same bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -27,7 +29,7 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
     try:
         try:
             for record in records:
-                writer.write(features.serialize_example(record))
+                writer.write(_serialize(record, features))
                 count += 1
         finally:
             writer.close()
@@ -36,6 +38,12 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _serialize(record: Mapping[str, Any], features: tfds.features.FeaturesDict) -> bytes:
+    # TFDS leaves the order of the fields to chance, which differs between processes.
+    example = tf_example_pb2.Example.FromString(features.serialize_example(record))
+    return example.SerializeToString(deterministic=True)
 
 
 def finish_configuration(

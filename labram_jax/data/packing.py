@@ -8,7 +8,6 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import grain
 import numpy as np
 from jaxtyping import Int
 
@@ -53,12 +52,17 @@ class TrainingRows:
         seed: int,
         cycle_windows: int = CYCLE_WINDOWS,
     ):
-        self.lengths, self.patch_slots, self._seed = tuple(lengths), patch_slots, seed
+        self.lengths, self.windows, self.patch_slots = tuple(lengths), tuple(windows), patch_slots
+        self._seed = seed
         self.counts = apportion(shares, cycle_windows)
         self.templates = pack(self.lengths, self.counts, patch_slots, segments)
         self._uses = np.array([np.bincount(row, minlength=len(lengths)) for row in self.templates])
-        self._orders = [_endless_order(n, seed, source) for source, n in enumerate(windows)]
-        self._cycle = functools.lru_cache(maxsize=4)(self._cycle_uncached)
+        # Caches, not state: each value follows from its arguments. Of a source's epochs two are in use at its turn.
+        self._cycle = functools.lru_cache(maxsize=4)(self._cycle_order)
+        self._epochs = [
+            functools.lru_cache(maxsize=2)(functools.partial(self._epoch_order, source))
+            for source in range(len(self.lengths))
+        ]
         self.windows_per_row = float(self.counts.sum() / len(self.templates))
 
     @property
@@ -73,16 +77,22 @@ class TrainingRows:
         position = cycle * self.counts + seen[number]
         row, slot = [], 0
         for source in self.templates[order[number]]:
-            row.append(Placement(source, int(self._orders[source][int(position[source])]), slot))
+            epoch, place = divmod(int(position[source]), self.windows[source])
+            row.append(Placement(source, int(self._epochs[source](epoch)[place]), slot))
             position[source] += 1
             slot += self.lengths[source]
         return tuple(row)
 
-    def _cycle_uncached(self, cycle: int) -> tuple[Int[np.ndarray, "R"], Int[np.ndarray, "R sources"]]:
+    def _cycle_order(self, cycle: int) -> tuple[Int[np.ndarray, "R"], Int[np.ndarray, "R sources"]]:
         """Returns a cycle's order of templates, and how many windows of each source precede each row in it."""
         order = np.random.default_rng((self._seed, _CYCLE, cycle)).permutation(len(self.templates))
         uses = self._uses[order]
         return order, np.cumsum(uses, axis=0) - uses
+
+    def _epoch_order(self, source: int, epoch: int) -> Int[np.ndarray, "windows"]:
+        """Returns a source's windows in the order of one of its epochs."""
+        generator = np.random.default_rng((self._seed, _EPOCH, source, epoch))
+        return generator.permutation(np.arange(self.windows[source], dtype=np.int32))
 
 
 class EvaluationRows:
@@ -131,9 +141,3 @@ def pack(lengths: Sequence[int], counts: Sequence[int], patch_slots: int, segmen
             if len(rows[row]) < segments:
                 insort(open_rows, (space - lengths[source], row))
     return tuple(tuple(row) for row in rows)
-
-
-def _endless_order(windows: int, seed: int, source: int) -> grain.MapDataset:
-    """Returns the endless sequence of a source's window numbers, shuffled anew for every epoch."""
-    source_seed = int(np.random.SeedSequence((seed, _EPOCH, source)).generate_state(1)[0])
-    return grain.MapDataset.range(windows).shuffle(seed=source_seed).repeat()

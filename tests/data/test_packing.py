@@ -1,0 +1,73 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from labram_jax.data.packing import EvaluationRows, TrainingRows, apportion
+
+# Electrodes x seconds of eight corpora as they are met in practice.
+MONTAGES = [62 * 4, 64 * 4, 23 * 10, 19 * 13, 32 * 8, 14 * 16, 21 * 12, 4 * 16]
+
+
+def test_little_is_padded_over_eight_montages_and_nothing_overlaps():
+    rows = TrainingRows(MONTAGES, [50] * 8, [3, 2, 5, 1, 1, 1, 1, 2], patch_slots=512, segments=8, seed=0)
+    assert rows.padding < 0.05
+    filled = 0
+    for index in range(len(rows.templates)):
+        row = rows[index]
+        ends = [placement.slot + MONTAGES[placement.source] for placement in row]
+        assert 1 <= len(row) <= 8
+        assert [placement.slot for placement in row] == [0, *ends[:-1]] and ends[-1] <= 512
+        filled += ends[-1]
+    assert rows.padding == pytest.approx(1 - filled / (512 * len(rows.templates)))
+
+
+@pytest.mark.parametrize("windows", [7, 300])
+def test_every_epoch_of_a_source_has_each_window_once_in_another_order(windows):
+    rows = TrainingRows([4, 6], [windows, 1000], [0.4, 0.6], 16, 3, seed=5, cycle_windows=32)
+    seen, index = [], 0
+    while len(seen) < 2 * windows:
+        seen += [placement.window for placement in rows[index] if placement.source == 0]
+        index += 1
+    first, second = seen[:windows], seen[windows : 2 * windows]
+    assert sorted(first) == sorted(second) == list(range(windows))
+    assert first != second and first != sorted(first)
+
+
+def test_sources_appear_by_share_and_mix_in_every_stretch():
+    rows = TrainingRows([8, 8, 8], [10, 100, 1000], [1, 2, 5], patch_slots=8, segments=1, seed=1)
+    for start in (0, 10_000, 123_456):
+        counts = Counter(placement.source for i in range(start, start + 800) for placement in rows[i])
+        np.testing.assert_allclose([counts[0], counts[1], counts[2]], [100, 200, 500], atol=60)
+
+
+def test_a_row_is_a_function_of_seed_and_index_alone():
+    arguments = ([6, 9, 4], [40, 50, 60], [1, 1, 1], 20, 4)
+    forward = TrainingRows(*arguments, seed=3, cycle_windows=64)
+    expected = [forward[index] for index in range(200)]
+    backward = TrainingRows(*arguments, seed=3, cycle_windows=64)
+    assert [backward[index] for index in reversed(range(200))] == expected[::-1]
+    assert [TrainingRows(*arguments, seed=4, cycle_windows=64)[index] for index in range(200)] != expected
+
+
+def test_a_row_takes_no_more_windows_than_segments():
+    rows = TrainingRows([2], [10], [1], patch_slots=100, segments=3, seed=0, cycle_windows=10)
+    assert sorted(len(row) for row in rows.templates) == [1, 3, 3, 3]
+
+
+def test_shares_are_apportioned_by_largest_remainder_and_nobody_is_left_out():
+    np.testing.assert_array_equal(apportion([1, 1, 1], 10), [4, 3, 3])
+    np.testing.assert_array_equal(apportion([0.46, 0.27, 0.27], 10), [4, 3, 3])
+    np.testing.assert_array_equal(apportion([1e6, 1], 100), [100, 1])
+
+
+def test_evaluation_holds_every_window_once_in_order():
+    rows = EvaluationRows([5, 3, 16], [7, 4, 2], patch_slots=16, segments=2)
+    placements = [placement for index in range(len(rows)) for placement in rows[index]]
+    assert [(p.source, p.window) for p in placements] == [
+        *((0, window) for window in range(7)),
+        *((1, window) for window in range(4)),
+        *((2, window) for window in range(2)),
+    ]
+    assert len(rows) == 4 + 2 + 2
+    assert [p.slot for p in rows[0]] == [0, 5] and [p.slot for p in rows[3]] == [0]

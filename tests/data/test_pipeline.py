@@ -1,0 +1,138 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from labram_jax.data import pipeline
+from labram_jax.errors import InputError
+
+SHAPE = {"batch_rows": 4, "patch_slots": 20, "segments": 3}
+
+
+@pytest.fixture
+def corpora(make_corpus):
+    return [
+        make_corpus("first", [(3, 2, {"train": 9, "test": 3}), (2, 4, {"train": 6, "test": 2})]),
+        make_corpus("second", [(5, 2, {"train": 12, "test": 5})]),
+    ]
+
+
+def test_a_batch_holds_the_windows_it_names(corpora):
+    batch = pipeline.training(corpora, seed=1, masked=True, **SHAPE)[2]
+    assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
+        "patches": ((4, 20, 200), np.float32),
+        "electrode_ids": ((4, 20), np.int32),
+        "time_ids": ((4, 20), np.int32),
+        "segment_ids": ((4, 20), np.int32),
+        "mask": ((4, 20), bool),
+        "labels": ((4, 3), np.int32),
+        "window_ids": ((4, 3), np.int32),
+        "corpus_ids": ((4, 3), np.int32),
+    }
+    windows = 0
+    for row in range(4):
+        for segment in range(3):
+            _check_window(corpora, {name: array[row] for name, array in batch.items()}, segment)
+            windows += batch["window_ids"][row, segment] >= 0
+        padding = batch["segment_ids"][row] == 0
+        for name in ("patches", "electrode_ids", "time_ids", "mask"):
+            assert not batch[name][row][padding].any()
+    assert windows > 4
+
+
+def _check_window(corpora, row, segment):
+    slots = np.flatnonzero(row["segment_ids"] == segment + 1)
+    number, corpus = row["window_ids"][segment], row["corpus_ids"][segment]
+    if number < 0:
+        assert corpus == -1 and row["labels"][segment] == -1 and not len(slots)
+        return
+    sources = [(c, corpora[corpus].source(c.name, "train")) for c in corpora[corpus].configurations]
+    ordered = [(configuration, window) for configuration, source in sources for window in source]
+    configuration, window = ordered[number]
+    assert len(slots) == configuration.patches and np.ptp(slots) == len(slots) - 1
+    assert row["labels"][segment] == window.label
+    patch = slots[configuration.patches_per_electrode + 1]  # the second electrode's second patch
+    np.testing.assert_array_equal(row["patches"][patch], window.eeg[1, 200:400].astype(np.float32) / 100)
+    assert (row["electrode_ids"][patch], row["time_ids"][patch]) == (2, 1)
+    assert row["mask"][slots].sum() == configuration.patches // 2
+
+
+def test_batches_depend_on_seed_and_step_alone(corpora):
+    def make(seed=1):
+        return pipeline.training(corpora, seed=seed, masked=True, **SHAPE)
+
+    expected = [make()[step] for step in range(6)]
+    resumed = itertools.islice(pipeline.batches(make(), start_step=3, threads=2, prefetch=2), 3)
+    for batch, again in zip(resumed, expected[3:], strict=True):
+        _assert_equal(batch, again)
+    assert (make(seed=2)[0]["window_ids"] != expected[0]["window_ids"]).any()
+    assert (expected[0]["mask"] != expected[1]["mask"]).any()
+
+
+@pytest.mark.parametrize("name", ["training", "evaluation"])
+def test_the_parts_of_two_hosts_make_the_batch_of_one(corpora, name):
+    make = getattr(pipeline, name)
+    arguments = {"split": "test", "seed": 1, "masked": True, **SHAPE}
+    whole = make(corpora, **arguments)
+    parts = [make(corpora, sharding=(host, 2), **arguments) for host in range(2)]
+    assert len(whole) == len(parts[0]) == len(parts[1])
+    for step in range(3):
+        joined = {key: np.concatenate([part[step][key] for part in parts]) for key in whole[step]}
+        _assert_equal(joined, whole[step])
+
+
+def test_evaluation_visits_every_window_once_in_order_and_pads_the_last_batch(corpora):
+    found = list(pipeline.batches(pipeline.evaluation(corpora, split="test", **SHAPE)))
+    ids = np.concatenate([np.stack([b["corpus_ids"], b["window_ids"]], -1).reshape(-1, 2) for b in found])
+    assert ids[ids[:, 1] >= 0].tolist() == [*([0, n] for n in range(5)), *([1, n] for n in range(5))]
+    assert all(batch["patches"].shape == (4, 20, 200) and "mask" not in batch for batch in found)
+    assert not found[-1]["segment_ids"][-1].any()
+
+
+def test_weights_set_the_share_of_each_corpus(corpora):
+    batches = pipeline.training(corpora, weights=(1, 3), seed=0, **SHAPE)
+    ids = np.concatenate([batches[step]["corpus_ids"].ravel() for step in range(60)])
+    assert np.mean(ids[ids >= 0] == 1) == pytest.approx(0.75, abs=0.06)
+    rows = pipeline.training_rows(corpora, weights=(1, 3), patch_slots=20, segments=3, seed=0)
+    assert (ids >= 0).sum() / (60 * 4) == pytest.approx(rows.windows_per_row, rel=0.1)
+
+
+def test_vector_labels_are_nan_where_there_is_no_window(make_corpus):
+    corpus = make_corpus("vectors", [(3, 2, {"test": 3})], label="vector", outputs=2)
+    labels = pipeline.evaluation([corpus], split="test", **SHAPE)[0]["labels"]
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(labels[0], [[0, 1], [1, 2], [2, 3]])
+    assert np.isnan(labels[1:]).all()
+
+
+def test_corpora_without_class_labels_mix_with_others(corpora, make_corpus):
+    bare = make_corpus("bare", [(3, 2, {"test": 2})], label=None)
+    labels = pipeline.evaluation([bare, corpora[1]], split="test", **SHAPE)[0]["labels"]
+    np.testing.assert_array_equal(labels[:2], [[-1, -1, -1], [0, 1, -1]])
+
+
+def test_bad_arguments_are_told(corpora, make_corpus):
+    with pytest.raises(InputError, match=r"5ch-2s have 5 electrodes x 2 s.* at least 10 patch slots instead of 9"):
+        pipeline.training(corpora, batch_rows=4, patch_slots=9, segments=3, seed=0)
+    with pytest.raises(InputError, match="3 hosts"):
+        pipeline.training(corpora, seed=0, sharding=(0, 3), **SHAPE)
+    with pytest.raises(InputError, match="1 weights for 2 corpora"):
+        pipeline.training(corpora, seed=0, weights=(1.0,), **SHAPE)
+    with pytest.raises(InputError, match="no windows in the split 'validation'"):
+        pipeline.evaluation(corpora, split="validation", **SHAPE)
+    with pytest.raises(InputError, match=r"tests has no windows in the split 'train'"):
+        pipeline.training([*corpora, make_corpus("tests", [(3, 2, {"test": 2})])], seed=0, **SHAPE)
+
+
+def test_a_damaged_shard_is_told_from_a_reading_thread(corpora):
+    dataset = pipeline.evaluation(corpora, split="test", **SHAPE)
+    shard = corpora[1].path / "5ch-2s" / "windows-test.array_record-00000-of-00002"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(InputError, match="damaged"):
+        list(pipeline.batches(dataset))
+
+
+def _assert_equal(batch, expected):
+    assert batch.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(batch[name], array, err_msg=name)
