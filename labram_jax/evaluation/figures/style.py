@@ -1,0 +1,66 @@
+"""One look for every figure: sizes, a palette that colour-blind readers can tell apart, quiet axes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+TRAIN, VALIDATION, REFERENCE = BLUE, VERMILION, GREY
+ORIGINAL, RECONSTRUCTED = INK, VERMILION
+SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"
+
+DPI = 150
+_RC = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#EBEBEB",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": "white",
+}
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draws under the style's settings, which nothing outside the call sees."""
+    return rc_context(_RC)(draw)
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float], **grid) -> tuple[Figure, np.ndarray]:
+    """Returns a figure of `size` inches and its axes as an array [rows, columns]; `grid` as for `subplots`."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def legend(axes: Axes, **options) -> None:
+    """Adds a legend if anything is labelled."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(**options)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a PNG under a temporary name and renames it when whole."""
+    partial = path.with_name(f"{path.stem}.partial.png")
+    figure.savefig(partial, dpi=DPI)
+    return partial.replace(path)

@@ -1,0 +1,75 @@
+"""How much of the spectra survives the codebook: original against reconstructed amplitude and phase."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from labram_jax.config import PATCH_SAMPLES
+from labram_jax.data.stream import MICROVOLTS_PER_UNIT, patches
+from labram_jax.models.spectrum import spectrum
+
+HIGHEST_HZ = 75  # recordings are low-passed there, so that nothing above it is signal
+FREQUENCIES = np.arange(1, HIGHEST_HZ + 1)  # one bin per Hz, since a patch lasts a second
+
+
+@dataclass(frozen=True)
+class SpectralComparison:
+    """Spectra of the patches of one montage, at 1 to 75 Hz.
+
+    `original` and `reconstructed`: amplitude in microvolts of each patch; `phase_agreement`: the cosine of the
+    phase error averaged over patches (1: exact, 0: chance).
+    """
+
+    electrodes: tuple[str, ...]
+    original: Float[np.ndarray, "patches C F"]
+    reconstructed: Float[np.ndarray, "patches C F"]
+    phase_agreement: Float[np.ndarray, "C F"]
+
+    def amplitude_correlation(self) -> Float[np.ndarray, "C F"]:
+        """Correlation over patches between original and reconstructed amplitude: does each follow the changes?"""
+        return _correlation(self.original, self.reconstructed, axis=0)
+
+    def spectral_correlation(self) -> Float[np.ndarray, "C"]:
+        """Mean correlation over frequencies of a patch's two amplitude spectra, per electrode."""
+        return np.nanmean(_correlation(self.original, self.reconstructed, axis=-1), axis=0)
+
+
+def compare_spectra(
+    eeg: Float[np.ndarray, "N C samples"],
+    amplitude: Float[np.ndarray, "N C A 200"],
+    phase: Float[np.ndarray, "N C A 200"],
+    electrodes: tuple[str, ...],
+) -> SpectralComparison:
+    """Puts a tokenizer's reconstruction beside what it saw.
+
+    `eeg` in microvolts; `amplitude` and `phase` as predicted, standardised per window. They are put back on
+    their scale with the mean and the standard deviation of the window's own spectra, which the codes do not
+    carry.
+    """
+    true_amplitude, true_phase = (np.asarray(part).reshape(amplitude.shape) for part in spectrum(patches(eeg)))
+    bins = FREQUENCIES
+    # A sine of amplitude a gives a * 200 / 2 in its bin.
+    to_microvolts = MICROVOLTS_PER_UNIT * 2 / PATCH_SAMPLES
+    error = _unstandardised(phase, true_phase)[..., bins] - true_phase[..., bins]
+    return SpectralComparison(
+        electrodes,
+        _by_patch(true_amplitude[..., bins] * to_microvolts),
+        _by_patch(_unstandardised(amplitude, true_amplitude)[..., bins] * to_microvolts),
+        np.cos(error).mean(axis=(0, 2)),
+    )
+
+
+def _unstandardised(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    axes = (1, 2, 3)
+    return predicted * true.std(axis=axes, ddof=1, keepdims=True) + true.mean(axis=axes, keepdims=True)
+
+
+def _by_patch(values: Float[np.ndarray, "N C A F"]) -> Float[np.ndarray, "patches C F"]:
+    return values.transpose(0, 2, 1, 3).reshape(-1, values.shape[1], values.shape[3])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+    a, b = (part - part.mean(axis=axis, keepdims=True) for part in (a, b))
+    scale = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
+    return np.divide((a * b).sum(axis=axis), scale, out=np.full(scale.shape, np.nan), where=scale > 0)
