@@ -16,7 +16,7 @@ recording are for training, the next 0.1 for validation and the last 0.3 for tes
 import re
 from pathlib import Path
 
-from data_prep.corpora.sources import corpus_plan, existing_folder
+from data_prep.corpora.sources import corpus_plan, existing_folder, recording_name
 from data_prep.corpora.splits import chosen_split, cut_in_time, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan, Span
@@ -62,7 +62,7 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
                 unusable.append((str(path), str(error)))
                 continue
             spans = cut_in_time(0.0, length, options.fractions or TIME_FRACTIONS, label)
-        recordings.append(RecordingPlan(path, path.stem, subject, spans))
+        recordings.append(RecordingPlan(path, recording_name(path, root), subject, spans))
     return corpus_plan(
         "eegmat",
         recordings,

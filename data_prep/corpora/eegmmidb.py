@@ -33,7 +33,7 @@ from types import MappingProxyType
 
 import mne
 
-from data_prep.corpora.sources import corpus_plan, existing_folder
+from data_prep.corpora.sources import corpus_plan, existing_folder, recording_name
 from data_prep.corpora.splits import Fractions, chosen_split, cut_in_time, split_at, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import CorpusPlan, RecordingPlan, Span
@@ -99,7 +99,7 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         except InputError as error:
             unusable.append((str(path), str(error)))
         else:
-            recordings.append(RecordingPlan(path, path.stem, subject, spans))
+            recordings.append(RecordingPlan(path, _recording(path, source), subject, spans))
     return corpus_plan(
         "eegmmidb",
         recordings,
@@ -119,6 +119,10 @@ def _find(root: Path, subjects: Sequence[int] | None) -> dict[Path, tuple[str, i
         for path, match in matches.items()
         if match and (subjects is None or int(match[1]) in subjects)
     }
+
+
+def _recording(path: Path, source: Path | None) -> str:
+    return recording_name(path, source or path.parents[1])
 
 
 def _fetch(subjects: Sequence[int], runs: Sequence[int]) -> dict[Path, tuple[str, int]]:

@@ -13,16 +13,17 @@ montage, and nothing of the wrong rate is taken for 200 Hz: such a group is repo
 a training stride of 4 s (1 s for the tokenizer) with windows that make about 256 patches.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import mne
 import numpy as np
 
-from data_prep.corpora.sources import corpus_plan
+from data_prep.corpora.sources import corpus_plan, recording_name
 from data_prep.corpora.splits import chosen_split, split_subjects
 from data_prep.options import PrepareOptions
-from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
+from data_prep.plan import FINITE_ONLY, CorpusPlan, Header, RecordingPlan, Span
 from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
 
@@ -45,22 +46,20 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         raise InputError(f"{source} holds no HDF5 file ({', '.join(SUFFIXES)}); give the folder that does.")
     by = chosen_split(options, "official-hdf5", "none", ("none", "subject"))
     root = source.parent if source.is_file() else source
-    found, unusable = [], []
+    recordings, unusable = [], []
     for file in files:
-        try:
-            found += [(file, group) for group in _groups(file)]
-        except InputError as error:
-            unusable.append((str(file), str(error)))
-    names = [f"{file.relative_to(root).with_suffix('').as_posix()}/{group}" for file, group in found]
-    splits = dict.fromkeys(names, "train")
+        found, refused = _groups(file, recording_name(file, root))
+        recordings += found
+        unusable += refused
     if by == "subject":
-        splits = split_subjects(dict.fromkeys(names), options.fractions or FRACTIONS, options.seed)
+        subjects = dict.fromkeys(planned.subject for planned in recordings)
+        splits = split_subjects(subjects, options.fractions or FRACTIONS, options.seed)
+        recordings = [replace(planned, spans=(Span(split=splits[planned.subject]),)) for planned in recordings]
+    if options.electrodes is not None:  # then which electrodes there are is decided by reading each group
+        recordings = [replace(planned, header=None) for planned in recordings]
     return corpus_plan(
         source.stem,
-        [
-            RecordingPlan(file, name, name, (Span(split=splits[name]),), group)
-            for (file, group), name in zip(found, names, strict=True)
-        ],
+        recordings,
         options,
         filters=None,
         quality=FINITE_ONLY,
@@ -78,30 +77,45 @@ def read_group(path: Path, group: str | None) -> mne.io.BaseRaw:
     Raises:
       InputError: the file is damaged, or the group has not the layout that the module describes.
     """
-    where = f"{path}, group {group!r}"
     try:
         with h5py.File(path, "r") as file:
+            header = _header(file, group, path)
             eeg = np.asarray(file[group]["eeg"], dtype=np.float64)
-            rate = float(file[group]["eeg"].attrs["rsFreq"])
-            names = [_text(name) for name in file[group]["eeg"].attrs["chOrder"]]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{where} cannot be read as official LaBraM HDF5 ({error}); prepare the recording anew."
-        ) from error
-    if rate != RATE_HZ:
-        raise InputError(f"{where} is at {rate:g} Hz, the official files are at {RATE_HZ} Hz; resample it.")
-    if eeg.ndim != 2 or len(eeg) != len(names):
-        raise InputError(f"{where} has the shape {eeg.shape} but names {len(names)} electrodes; correct chOrder.")
-    return mne.io.RawArray(eeg * 1e-6, mne.create_info(names, rate, "eeg"), verbose="ERROR")
+    except OSError as error:
+        raise InputError(f"{path}, group {group!r} cannot be read ({error}); obtain the file again.") from error
+    return mne.io.RawArray(eeg * 1e-6, mne.create_info(list(header.channels), header.rate_hz, "eeg"), verbose="ERROR")
 
 
-def _groups(file: Path) -> list[str]:
+def _groups(file: Path, name: str) -> tuple[list[RecordingPlan], list[tuple[str, str]]]:
+    """Returns the recordings of a file in h5py's order, and (path, reason) of what is none."""
+    recordings, unusable = [], []
     try:
         with h5py.File(file, "r") as opened:
-            return list(opened)
+            for group in opened:
+                try:
+                    header = _header(opened, group, file)
+                except InputError as error:
+                    unusable.append((f"{file}/{group}", str(error)))
+                else:
+                    own = f"{name}/{group}"
+                    recordings.append(RecordingPlan(file, own, own, group=group, header=header))
     except OSError as error:
-        raise InputError(f"{file} is not an HDF5 file ({error}); obtain it again.") from error
+        unusable.append((str(file), f"{file} is not an HDF5 file ({error}); obtain it again."))
+    return recordings, unusable
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
+def _header(file: h5py.File, group: str | None, path: Path) -> Header:
+    """Reads what a group says of itself; raises InputError where it has not the layout of the module's docstring."""
+    where = f"{path}, group {group!r},"
+    try:
+        eeg = file[group]["eeg"]
+        shape = eeg.shape
+        rate = float(eeg.attrs["rsFreq"])
+        channels = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in eeg.attrs["chOrder"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} has not the layout of the official scripts ({error}); prepare it anew.") from error
+    if rate != RATE_HZ:
+        raise InputError(f"{where} is at {rate:g} Hz, but the official files are at {RATE_HZ} Hz; resample it.")
+    if len(shape) != 2 or shape[0] != len(channels):
+        raise InputError(f"{where} has the shape {shape} but names {len(channels)} electrodes; correct chOrder.")
+    return Header(channels, rate, shape[1] / rate)

@@ -23,6 +23,11 @@ def existing_folder(source: Path | None, corpus: str) -> Path:
     return source
 
 
+def recording_name(path: Path, root: Path) -> str:
+    """Returns the path below `root` without its suffix: unique, and the same on every machine."""
+    return path.relative_to(root).with_suffix("").as_posix()
+
+
 def corpus_plan(
     name: str,
     recordings: Sequence[RecordingPlan],

@@ -17,7 +17,7 @@ may land on both sides; `--split-by official` does that.
 from pathlib import Path
 
 from data_prep.corpora import tuh
-from data_prep.corpora.sources import corpus_plan
+from data_prep.corpora.sources import corpus_plan, recording_name
 from data_prep.corpora.splits import chosen_split, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
@@ -49,7 +49,7 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         [
             RecordingPlan(
                 path,
-                path.relative_to(root).with_suffix("").as_posix(),
+                recording_name(path, root),
                 _subject(path),
                 (Span(split="test" if part == "eval" else splits[_subject(path), label], label=label),),
             )

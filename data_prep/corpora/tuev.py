@@ -17,7 +17,7 @@ import math
 from pathlib import Path
 
 from data_prep.corpora import tuh
-from data_prep.corpora.sources import corpus_plan
+from data_prep.corpora.sources import corpus_plan, recording_name
 from data_prep.corpora.splits import chosen_split, split_subjects
 from data_prep.options import PrepareOptions
 from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
@@ -55,7 +55,7 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         except InputError as error:
             unusable.append((str(path), str(error)))
             continue
-        name = path.relative_to(root).with_suffix("").as_posix()
+        name = recording_name(path, root)
         recordings.append(RecordingPlan(path, name, subject, spans))
     return corpus_plan(
         "tuev",
