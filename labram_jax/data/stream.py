@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int32
 
 from labram_jax.data.schema import SAMPLES
 from labram_jax.errors import InputError
-from labram_jax.montage import MAX_SECONDS, electrode_ids
+from labram_jax.montage import check_seconds, electrode_ids
 
 # The models were designed for signals in units of 100 microvolts.
 MICROVOLTS_PER_UNIT = np.float32(100)
@@ -26,8 +26,7 @@ def addresses(electrodes: Sequence[str], seconds: int) -> Addresses:
 
     Raises InputError for unknown or repeated electrodes, and for windows shorter than 1 s or longer than 16 s.
     """
-    if not 1 <= seconds <= MAX_SECONDS:
-        raise InputError(f"A window has {seconds} s, but the model knows 1 to {MAX_SECONDS}: cut other windows.")
+    check_seconds(seconds)
     return Addresses(
         electrode_ids=np.repeat(electrode_ids(electrodes), seconds),
         time_ids=np.tile(np.arange(seconds, dtype=np.int32), len(electrodes)),
