@@ -116,10 +116,10 @@ class TokenizerStage(Stage):
             "perplexity": float(perplexity(jnp.asarray(counts))),
         }
 
-    def watch(self, metrics: Mapping[str, float | np.floating]) -> str | None:
+    def watch(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
         """Warns of a codebook that is collapsing."""
-        possible = min(self._codes, float(metrics["patches"]))
-        if metrics["step"] < self.bypass_steps or metrics["perplexity"] >= self.config.codebook.warn_below * possible:
+        possible = min(self._codes, self.config.data.batch_rows * self.config.data.patch_slots)
+        if step <= self.bypass_steps or metrics["perplexity"] >= self.config.codebook.warn_below * possible:
             return None
         used = metrics["codes_used"] * self._codes
         return (

@@ -1,0 +1,321 @@
+"""Checkpoints on disk: Orbax behind one file, with a digest for every array.
+
+RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, config, position, metrics, digests)
+RUN/best.json           {"step", "metric", "value"} of the best checkpoint
+An exported model is one directory with model/ and meta/ alone. Orbax writes to a temporary name and renames, so a
+directory under its final name is whole; what a disk does to it afterwards is what the digests are for.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from labram_jax.errors import InputError
+from labram_jax.training.sharding import to_host
+from labram_jax.training.state import TrainState
+
+PyTree = Any
+FORMAT = 1
+CHECKPOINTS = "checkpoints"
+UNFINISHED = re.compile(r"(\d+)\..*tmp.*")
+
+
+def _print(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+class CheckpointDirectory:
+    """The checkpoints of one run: the last `keep` of them, and the best by a validation metric.
+
+    In a job of several processes every one of them makes this object and calls the same methods.
+
+    Args:
+        run: the run's directory; made if it is not there.
+        keep: how many of the latest checkpoints stay.
+        selection: (metric, "max" or "min") that decides which checkpoint is best; None keeps the latest alone.
+        say: takes messages for the user.
+    """
+
+    def __init__(
+        self,
+        run: str | os.PathLike,
+        keep: int = 3,
+        selection: tuple[str, Literal["max", "min"]] | None = None,
+        say: Callable[[str], None] = _print,
+    ):
+        self.run = local_directory(run)
+        self.directory = self.run / CHECKPOINTS
+        self.selection, self._say = selection, say
+        self._set_unfinished_aside()
+        policies = [checkpoint_managers.LatestN(keep), _KeepBest(self)]
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            item_names=("model", "optimizer", "meta"),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            ),
+        )
+        self.best: dict | None = None
+        for step in self.steps:
+            self._note_best(step, self.meta(step)["metrics"])
+
+    def __enter__(self) -> "CheckpointDirectory":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints that are whole, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def meta(self, step: int) -> dict:
+        """What is written beside the arrays of one checkpoint: "config", "position", "metrics", "digests"."""
+        return read_meta(self.directory / str(step))
+
+    def improves(self, metrics: Mapping[str, float]) -> bool:
+        """Whether a checkpoint with these metrics would be the best so far."""
+        if self.selection is None or self.selection[0] not in metrics:
+            return False
+        name, mode = self.selection
+        value = metrics[name]
+        if not np.isfinite(value):
+            return False
+        return self.best is None or (value > self.best["value"] if mode == "max" else value < self.best["value"])
+
+    def save(
+        self, step: int, state: TrainState, config: dict, position: int, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Starts writing a checkpoint; it is whole after the next `save`, `wait` or `close`.
+
+        `position` is the number of batches taken from the data, `metrics` those of an evaluation at this very step.
+        """
+        self.wait()
+        metrics = {name: float(value) for name, value in (metrics or {}).items()}
+        items = {"model": state.variables, "optimizer": state.opt_state}
+        meta = {
+            "format": FORMAT,
+            "step": step,
+            "position": position,
+            "config": config,
+            "metrics": metrics,
+            "digests": digests(items),
+        }
+        self._note_best(step, metrics)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardSave(items["model"]),
+                optimizer=ocp.args.StandardSave(items["optimizer"]),
+                meta=ocp.args.JsonSave(meta),
+            ),
+            force=True,
+        )
+
+    def wait(self) -> None:
+        """Returns when every checkpoint is whole and best.json names the best of them."""
+        self._manager.wait_until_finished()
+        if self.best is not None and jax.process_index() == 0:
+            write_json(self.run / "best.json", self.best)
+
+    def close(self) -> None:
+        self.wait()
+        self._manager.close()
+
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, int]:
+        """Reads one checkpoint onto the shardings of `abstract`, however it was sharded when written.
+
+        Returns the state (its `frozen` is that of `abstract`) and the data position. Raises InputError if an array is
+        not what was saved, with the checkpoint to go back to.
+        """
+        try:
+            return self._restore(step, abstract)
+        except InputError as error:
+            earlier = self._latest_good(step, abstract)
+            advice = (
+                f"step {earlier} is whole: delete {self.directory / str(step)} to continue from there."
+                if earlier is not None
+                else "no earlier checkpoint is whole: start again in another run directory."
+            )
+            raise InputError(f"{error} {advice}") from error
+
+    def restore_latest(self, abstract: TrainState) -> tuple[TrainState, int] | None:
+        """The latest checkpoint as by `restore`, or None if there is none."""
+        return self.restore(self.steps[-1], abstract) if self.steps else None
+
+    def _restore(self, step: int, abstract: TrainState) -> tuple[TrainState, int]:
+        where = self.directory / str(step)
+        meta = self.meta(step)
+        wanted = {"model": abstract.variables, "optimizer": abstract.opt_state}
+        found = _read(
+            lambda: self._manager.restore(
+                step,
+                args=ocp.args.Composite(**{name: ocp.args.StandardRestore(item) for name, item in wanted.items()}),
+            ),
+            where,
+        )
+        items = {name: found[name] for name in wanted}
+        check_digests(items, meta["digests"], where)
+        collections = dict(items["model"])
+        state = abstract.replace(
+            step=jax.device_put(np.int32(step), abstract.step.sharding),
+            params=collections.pop("params"),
+            collections=collections,
+            opt_state=items["optimizer"],
+        )
+        return state, meta["position"]
+
+    def _latest_good(self, before: int, abstract: TrainState) -> int | None:
+        for step in reversed([s for s in self.steps if s < before]):
+            try:
+                self._restore(step, abstract)
+            except InputError:
+                continue
+            return step
+        return None
+
+    def _note_best(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self.improves(metrics):
+            name = self.selection[0]
+            self.best = {"step": step, "metric": name, "value": metrics[name]}
+
+    def _set_unfinished_aside(self) -> None:
+        if jax.process_index() != 0 or not self.directory.is_dir():
+            return
+        for path in sorted(self.directory.iterdir()):
+            if match := UNFINISHED.fullmatch(path.name):
+                self._say(f"ignoring the half-written checkpoint of step {match[1]} in {self.directory}")
+                shutil.rmtree(path, ignore_errors=True)
+
+
+class _KeepBest:
+    """Orbax preservation policy: the best checkpoint stays, however old."""
+
+    def __init__(self, owner: CheckpointDirectory):
+        self.owner = owner
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        del context
+        best = self.owner.best["step"] if self.owner.best is not None else None
+        return [checkpoint.step == best for checkpoint in checkpoints]
+
+
+def save_model(path: str | os.PathLike, variables: PyTree, config: dict) -> None:
+    """Writes a model alone (variables and configuration) to a new directory that `load_model` reads."""
+    path = local_directory(path)
+    if path.exists():
+        raise InputError(f"{path} exists already: choose another path or remove it first.")
+    meta = {"format": FORMAT, "config": config, "metrics": {}, "digests": digests({"model": variables})}
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+        writer.save(path, ocp.args.Composite(model=ocp.args.StandardSave(variables), meta=ocp.args.JsonSave(meta)))
+
+
+def load_model(path: str | os.PathLike) -> tuple[dict[str, PyTree], dict]:
+    """Reads the variables (numpy) and the configuration they were saved with.
+
+    `path` is an exported model, one checkpoint (RUN/checkpoints/STEP), or a run: its best checkpoint, else its
+    latest. Raises InputError if it is none of these, of another format version, or damaged.
+    """
+    where = find_model(path)
+    meta = read_meta(where)
+    handler = ocp.PyTreeCheckpointHandler()
+    tree = _read(lambda: handler.metadata(where / "model").tree, where)
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
+    with ocp.Checkpointer(handler) as reader:
+        variables = _read(lambda: reader.restore(where / "model", args=wanted), where)
+    check_digests({"model": variables}, meta["digests"], where)
+    return variables, meta["config"]
+
+
+def find_model(path: str | os.PathLike) -> Path:
+    """The directory with model/ and meta/ that `load_model` would read."""
+    path = local_directory(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a run, a checkpoint or an exported model.")
+    if (path / "model").is_dir() and (path / "meta").is_dir():
+        return path
+    checkpoints = path / CHECKPOINTS
+    if not checkpoints.is_dir():
+        raise InputError(f"{path} is neither a run, nor a checkpoint, nor an exported model.")
+    steps = sorted(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit() and (p / "meta").is_dir())
+    if not steps:
+        raise InputError(f"{path} holds no finished checkpoint yet: train longer or give another run.")
+    best = path / "best.json"
+    chosen = json.loads(best.read_text())["step"] if best.is_file() else None
+    return checkpoints / str(chosen if chosen in steps else steps[-1])
+
+
+def read_meta(where: Path) -> dict:
+    """The meta item of a checkpoint or exported model; raises InputError if it cannot be used here."""
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        meta = _read(lambda: reader.restore(where / "meta"), where)
+    version = meta.get("format") if isinstance(meta, dict) else None
+    if version != FORMAT:
+        raise InputError(
+            f"{where} has checkpoint format {version}, and this version reads format {FORMAT}: "
+            "use the version of labram-jax that wrote it."
+        )
+    return meta
+
+
+def _read(reader: Callable[[], Any], where: Path) -> Any:
+    try:
+        return reader()
+    except (ValueError, KeyError, OSError) as error:
+        array = re.search(r'Error reading "([^"]+?)/[\d.]+"', str(error))
+        what = f"array {array[1].replace('.', '/')}" if array else "it"
+        raise InputError(f"checkpoint {where} is damaged: {what} cannot be read.") from error
+
+
+def digests(items: Mapping[str, PyTree]) -> dict[str, str]:
+    """Sha256 of type, shape and bytes of every array, by path; the same however an array is sharded.
+
+    Arrays come to the host one at a time, and are hashed beside each other.
+    """
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        pending = {
+            jax.tree_util.keystr(path, simple=True, separator="/"): pool.submit(_digest, to_host(leaf))
+            for path, leaf in jax.tree_util.tree_leaves_with_path(dict(items))
+        }
+        return {name: future.result() for name, future in pending.items()}
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+def check_digests(items: Mapping[str, PyTree], expected: Mapping[str, str], where: Path) -> None:
+    """Raises InputError that names the first array whose contents are not what was saved."""
+    for name, digest in digests(items).items():
+        if expected.get(name) != digest:
+            raise InputError(f"checkpoint {where} is damaged: array {name} is not what was saved.")
+
+
+def local_directory(path: str | os.PathLike) -> Path:
+    """An absolute path; raises InputError for an address of an object store, which must be mounted."""
+    if "://" in str(path):
+        raise InputError(f"{path} is an address, not a directory: mount the bucket and give the path of the mount.")
+    return Path(path).absolute()
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Writes under a temporary name and renames, so that readers see the old file or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    part.replace(path)

@@ -1,0 +1,144 @@
+"""AdamW as the reference runs it: clipping, decay groups, layer-wise rates, warm-up and a cosine."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from labram_jax.config import OptimizerConfig
+
+PyTree = Any
+Schedule = Callable[[Int[Array, ""] | int], Float[Array, ""]]
+
+DECAYED_LEAVES = ("kernel", "mask_token")
+BOTTOM_LEAVES = ("class_token", "electrode_embedding", "temporal_convolution")
+
+
+def warmup_cosine(
+    step: Int[Array, "..."] | int,
+    base: float,
+    final: float,
+    total: int,
+    warmup: int = 0,
+    start: float = 0.0,
+) -> Float[Array, "..."]:
+    """The reference's schedule: a line from `start` to `base` over `warmup` steps, then half a cosine towards `final`.
+
+    Both ends of the line are reached: the first step has `start` and the last warm-up step `base`. The first step of
+    the cosine has `base` again, and `final` comes only with step `total`, after the last one. `step` counts from 0
+    and may be traced.
+    """
+    step = jnp.asarray(step)
+    rising = start + (base - start) * jnp.minimum(step, warmup) / max(warmup - 1, 1)
+    length = max(total - warmup, 1)
+    left = jnp.clip(total - step, 0, length)
+    # (1 + cos(pi i / n)) / 2 = sin(pi (n - i) / 2n) squared, which does not cancel near the end.
+    falling = final + (base - final) * jnp.square(jnp.sin(0.5 * np.pi * left / length))
+    return jnp.where(step < warmup, rising, falling)
+
+
+def _names(path: tuple) -> list[str]:
+    return [jax.tree_util.keystr((entry,), simple=True) for entry in path]
+
+
+def decay_mask(params: PyTree) -> PyTree:
+    """Which parameters decay: matrices, convolutions and the mask token; no bias, norm, scale or embedding."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: _names(path)[-1] in DECAYED_LEAVES, params)
+
+
+def layer_scales(params: PyTree, depth: int, layer_decay: float, time_embedding_layer: str = "top") -> PyTree:
+    """Factor on the learning rate of every parameter: `layer_decay ** (depth + 1 - layer)`.
+
+    Layer 0 is what comes before the blocks (class token, electrode embedding, temporal convolution), block i is
+    layer i + 1, and everything else is layer `depth + 1`: heads, last norms, and the time embedding too unless
+    `time_embedding_layer` is "bottom". Leaves are float32 that broadcast against the parameters; scanned blocks
+    get one factor for each index of their leading axis.
+    """
+
+    def scale(path, leaf):
+        names = _names(path)
+        inside_encoder = names[0] == "encoder"
+        if inside_encoder and "blocks" in names:
+            layer = 1 + np.arange(depth).reshape(-1, *[1] * (len(leaf.shape) - 1))
+        elif inside_encoder and (
+            names[1] in BOTTOM_LEAVES or (names[1] == "time_embedding" and time_embedding_layer == "bottom")
+        ):
+            layer = np.zeros(())
+        else:
+            layer = np.full((), depth + 1)
+        return (layer_decay ** (depth + 1 - layer)).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def _clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
+    """Scales gradients by min(1, max_norm / (norm + 1e-6)): torch's factor, a hair below the textbook's."""
+
+    def update(updates, state, params=None):
+        del params
+        factor = jnp.minimum(1.0, max_norm / (optax.global_norm(updates) + 1e-6))
+        return jax.tree.map(lambda u: u * factor, updates), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def _scale_each(scales: PyTree) -> optax.GradientTransformation:
+    def update(updates, state, params=None):
+        del params
+        return jax.tree.map(
+            lambda u, s: u if isinstance(u, optax.MaskedNode) else u * s,
+            updates,
+            scales,
+            is_leaf=lambda u: isinstance(u, optax.MaskedNode),
+        ), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def make_optimizer(
+    config: OptimizerConfig,
+    params: PyTree,
+    depth: int,
+    total_steps: int,
+    steps_per_epoch: int,
+    trainable: PyTree | None = None,
+) -> tuple[optax.GradientTransformation, Schedule]:
+    """Builds the optimizer and the learning rate it applies at each step.
+
+    Args:
+        config: rates, decay, clipping.
+        params: parameters or their shapes; only names and ranks are used.
+        depth: blocks of the encoder, for the layer-wise rates.
+        total_steps: batches of the whole training; with `config.accumulate` = k, k of them make one update and the
+            schedule counts updates.
+        steps_per_epoch: batches of one epoch, for the warm-up.
+        trainable: tree of booleans like `params`; a False parameter is never moved, has no moments and does not
+            count in the gradient's norm.
+
+    Returns:
+        The transformation, and a function from the step (of batches, from 0) to the learning rate.
+    """
+    updates = max(total_steps // config.accumulate, 1)
+    warmup = int(config.warmup_epochs * steps_per_epoch) // config.accumulate
+
+    def rate(update):
+        return warmup_cosine(update, config.learning_rate, config.final_learning_rate, updates, warmup)
+
+    chain = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
+    chain += [
+        optax.scale_by_adam(*config.betas, eps=config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+    ]
+    if config.layer_decay != 1:
+        chain.append(_scale_each(layer_scales(params, depth, config.layer_decay, config.time_embedding_layer)))
+    optimizer = optax.chain(*chain, optax.scale_by_learning_rate(rate))
+    if trainable is not None:
+        labels = jax.tree.map(lambda keep: "trained" if keep else "frozen", trainable)
+        optimizer = optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+    if config.accumulate > 1:
+        optimizer = optax.MultiSteps(optimizer, config.accumulate).gradient_transformation()
+    return optimizer, lambda step: rate(step // config.accumulate)

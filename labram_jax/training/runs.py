@@ -1,0 +1,153 @@
+"""From a stage's configuration to a training run: corpora, models to start from, the stage, the loop."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+from labram_jax.config import (
+    AnyStageConfig,
+    ClassifierConfig,
+    DataConfig,
+    EncoderConfig,
+    FinetuningStageConfig,
+    MaskedModelConfig,
+    PretrainingStageConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+)
+from labram_jax.configfile import from_dict
+from labram_jax.data import pipeline
+from labram_jax.data.corpus import Corpus
+from labram_jax.errors import InputError
+from labram_jax.training import loop
+from labram_jax.training.checkpoints import load_model
+from labram_jax.training.finetuning import FinetuningStage
+from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.sharding import make_mesh, process_rows
+from labram_jax.training.stage import Stage
+from labram_jax.training.tokenizer import TokenizerStage
+
+
+def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.TrainingResult:
+    """Runs a stage in `config.run`, from its latest checkpoint if there is one.
+
+    What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
+    saved with the run. Raises InputError for anything that cannot be used.
+    """
+    corpora = open_corpora(config.data)
+    masked = isinstance(config, PretrainingStageConfig)
+    reader = _Reader(config.data, corpora, config.loop.seed, masked, _part(config))
+    stage = make_stage(config, corpora, reader.steps_per_epoch)
+    return loop.train(
+        stage,
+        config.run,
+        reader.training,
+        reader.steps_per_epoch,
+        validation=reader.split(config.data.validation_split),
+        test=reader.split(config.data.test_split),
+        tensorboard=tensorboard,
+    )
+
+
+def open_corpora(data: DataConfig) -> list[Corpus]:
+    if not data.corpora:
+        raise InputError("The configuration names no corpus: give --data.corpora DIRECTORY [DIRECTORY ...].")
+    return [Corpus.open(path) for path in data.corpora]
+
+
+def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: int) -> Stage:
+    """The stage of a configuration, with the models it starts from."""
+    if isinstance(config, TokenizerStageConfig):
+        return TokenizerStage(config, steps_per_epoch)
+    if isinstance(config, PretrainingStageConfig):
+        return _pretraining(config)
+    return _finetuning(config, corpora)
+
+
+def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
+    if not config.tokenizer:
+        raise InputError("Pretraining predicts the codes of a trained tokenizer: give --tokenizer RUN.")
+    variables, values = load_model(config.tokenizer)
+    tokenizer = from_dict(values)
+    tokenizer = getattr(tokenizer, "model", tokenizer)
+    if not isinstance(tokenizer, TokenizerConfig):
+        raise InputError(f"{config.tokenizer} holds no tokenizer: give a run of the tokenizer stage.")
+    model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
+    return PretrainingStage(dataclasses.replace(config, model=model), tokenizer, variables)
+
+
+def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:
+    model = _with_labels(config.model, corpora)
+    params = None
+    if config.encoder:
+        variables, values = load_model(config.encoder)
+        source = from_dict(values)
+        source = getattr(source, "model", source)
+        if not isinstance(source, MaskedModelConfig | ClassifierConfig):
+            raise InputError(f"{config.encoder} holds no encoder: give a run of pretraining or fine-tuning.")
+        model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))
+        params = {"encoder": variables["params"]["encoder"]}
+        if isinstance(source, MaskedModelConfig) and model.pooling == "class_token":
+            # The reference keeps the pretrained norm only where it pools by the class token.
+            params["norm"] = variables["params"]["norm"]
+    return FinetuningStage(dataclasses.replace(config, model=model), params)
+
+
+def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
+    """The size and the options that weights depend on from `source`; how it is fine-tuned from `wanted`."""
+    own = {name: getattr(wanted, name) for name in ("drop_path", "class_position", "initialisation", "qkv_bias")}
+    # Biases of q and v may start fresh, but those that were trained are never dropped.
+    own["qkv_bias"] |= source.qkv_bias
+    return dataclasses.replace(source, **own)
+
+
+def _with_labels(model: ClassifierConfig, corpora: list[Corpus]) -> ClassifierConfig:
+    """The outputs that the corpora's labels ask for."""
+    first = corpora[0]
+    for corpus in corpora:
+        if corpus.info.label is None:
+            raise InputError(f"The corpus {corpus.path} has no labels: prepare it with a task or a manifest.")
+        if (corpus.info.label, corpus.classes, corpus.info.outputs) != (
+            first.info.label,
+            first.classes,
+            first.info.outputs,
+        ):
+            raise InputError(f"The corpora {first.path} and {corpus.path} have different labels: train one at a time.")
+    if first.info.label == "vector":
+        return dataclasses.replace(model, task="regression", outputs=first.info.outputs, classes=())
+    if len(first.classes) < 2:
+        raise InputError(f"The corpus {first.path} has one class alone ({first.classes[0]}): nothing can be learnt.")
+    outputs = 1 if len(first.classes) == 2 else len(first.classes)
+    return dataclasses.replace(model, task="classification", outputs=outputs, classes=first.classes)
+
+
+def _part(config: AnyStageConfig) -> tuple[int, int]:
+    """Which of how many parts of a global batch this process reads."""
+    rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
+    size = rows.stop - rows.start
+    return rows.start // size, config.data.batch_rows // size
+
+
+class _Reader:
+    """The batches of a run's splits; training batch n is a function of (seed, n) alone."""
+
+    def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, part: tuple[int, int]):
+        self.data, self.corpora, self.part = data, corpora, part
+        self.shape = {"patch_slots": data.patch_slots, "segments": data.segments}
+        self.options = {**self.shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "sharding": part}
+        rows = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
+        windows = sum(corpus.windows(data.train_split) for corpus in corpora)
+        self.padding = rows.padding
+        self.steps_per_epoch = max(1, math.ceil(windows / (rows.windows_per_row * data.batch_rows)))
+
+    def training(self, start_step: int) -> Iterator[pipeline.Batch]:
+        data = self.data
+        batches = pipeline.training(self.corpora, split=data.train_split, weights=data.weights, **self.options)
+        return pipeline.batches(batches, start_step, data.threads, data.prefetch)
+
+    def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
+        """One pass over a split; None where it is not asked for or no corpus has it."""
+        if not name or not any(corpus.windows(name) for corpus in self.corpora):
+            return None
+        dataset = pipeline.evaluation(self.corpora, split=name, **self.options)
+        return lambda: pipeline.batches(dataset, 0, self.data.threads, self.data.prefetch)

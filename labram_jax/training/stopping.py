@@ -1,0 +1,40 @@
+"""Asking a run to stop: a signal, or the preemption notice of a cluster."""
+
+import signal
+import threading
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class StopRequest:
+    """Context in which SIGTERM and the first Ctrl-C are remembered instead of obeyed at once.
+
+    Of several processes the notice reaches one or all, at different times; JAX's preemption service agrees on a step
+    for them and has its own handler, which must not be replaced.
+    """
+
+    def __init__(self):
+        self._asked = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number, frame) -> None:
+        del frame
+        self._asked = True
+        signal.signal(number, self._before[number])  # a second one means it
+
+    def asked(self, step: int) -> bool:
+        """Whether to stop now that `step` steps are done; the same answer on every process."""
+        if jax.process_count() > 1:
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked

@@ -1,0 +1,126 @@
+"""A stage small enough to train in a second, with everything a real one has; also a command for other processes.
+
+python toy_stage.py RUN EPOCHS [--slow SECONDS] [--process I N PORT]
+"""
+
+import argparse
+import time
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from labram_jax.config import (
+    DataConfig,
+    FinetuningStageConfig,
+    LoopConfig,
+    MeshConfig,
+    OptimizerConfig,
+    replace,
+)
+from labram_jax.training.loop import train
+from labram_jax.training.sharding import make_mesh, process_rows, to_host
+from labram_jax.training.stage import Stage
+
+WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
+
+
+class ToyModel(nn.Module):
+    """y = head(tanh(hidden x)), and a collection that follows the inputs by itself."""
+
+    @nn.compact
+    def __call__(self, x):
+        init = nn.initializers.normal(0.3)
+        hidden = self.param("hidden", nn.with_logical_partitioning(init, ("width", "mlp")), (WIDTH, 2 * WIDTH))
+        head = self.param("kernel", nn.with_logical_partitioning(init, ("mlp", None)), (2 * WIDTH, 1))
+        mean = self.variable("codebook", "mean", lambda: jnp.zeros(WIDTH))
+        if not self.is_initializing():
+            mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
+        return jnp.tanh(x @ hidden) @ head
+
+
+class ToyStage(Stage):
+    name, encoder_depth, selection = "toy", 1, ("error", "min")
+
+    def __init__(self, config: FinetuningStageConfig, poison: int | None = None):
+        self.config, self.poison = config, poison
+        self.frozen = {"scale": np.full((WIDTH,), 0.5, np.float32)}
+
+    def init(self, key):
+        return ToyModel().init(key, jnp.zeros((ROWS, WIDTH)))
+
+    def loss(self, params, collections, frozen, batch, key, step):
+        x = batch["x"] * frozen["scale"] + 0.1 * jax.random.normal(key, batch["x"].shape)
+        y, new = ToyModel().apply({"params": params, **collections}, x, mutable=["codebook"])
+        loss = jnp.mean(jnp.square(y[:, 0] - batch["y"]))
+        if self.poison is not None:
+            loss = jnp.where(step == self.poison, jnp.nan, loss)
+        return loss, (dict(new), {"mean_norm": jnp.linalg.norm(new["codebook"]["mean"]), "patches": jnp.float32(ROWS)})
+
+    def evaluate(self, state, batches):
+        errors = []
+        for batch in batches:
+            y, _ = ToyModel().apply(state.variables, batch["x"] * 0.5, mutable=["codebook"])
+            errors.append(to_host(jnp.square(y[:, 0] - batch["y"])))
+        return {"error": float(np.mean(np.concatenate(errors)))}
+
+    def watch(self, metrics):
+        return "the mean moved" if metrics["mean_norm"] > 1e6 else None
+
+
+def toy_config(run, **changes) -> FinetuningStageConfig:
+    config = FinetuningStageConfig(
+        run=str(run),
+        data=DataConfig(batch_rows=ROWS),
+        optimizer=OptimizerConfig(learning_rate=0.05, final_learning_rate=1e-3, warmup_epochs=0.5),
+        loop=LoopConfig(epochs=4, log_every=4, keep=2, seed=3),
+    )
+    return replace(config, **changes)
+
+
+def batch(step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
+    x = np.random.default_rng((7, step)).normal(size=(ROWS, WIDTH)).astype(np.float32)
+    return {"x": x[rows], "y": np.sin(x.sum(1))[rows]}
+
+
+def loader(rows: slice = slice(None), slow: float = 0.0):
+    def from_step(start):
+        step = start
+        while True:
+            time.sleep(slow)
+            yield batch(step, rows)
+            step += 1
+
+    return from_step
+
+
+def train_toy(config, slow: float = 0.0, poison: int | None = None, **options):
+    mesh = make_mesh(config.mesh)
+    rows = process_rows(mesh, ROWS)
+    return train(
+        ToyStage(config, poison),
+        config.run,
+        loader(rows, slow),
+        STEPS_PER_EPOCH,
+        mesh=mesh,
+        validation=lambda: [batch(10_000 + i, rows) for i in range(2)],
+        **options,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run")
+    parser.add_argument("epochs", type=float)
+    parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--fsdp", type=int, default=1)
+    parser.add_argument("--process", type=int, nargs=3)
+    given = parser.parse_args()
+    if given.process:
+        index, count, port = given.process
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
+    chosen = toy_config(given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp)})
+    result = train_toy(chosen, given.slow)
+    print("finished" if result.finished else "stopped", result.step)
