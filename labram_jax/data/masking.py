@@ -12,9 +12,10 @@ def hidden(noise: Float[np.ndarray, "*batch patches"]) -> Bool[np.ndarray, "*bat
     As in the reference, the int(patches / 2) patches with the smallest noise stay visible and all others are
     hidden: of an odd number, one more is hidden than stays.
     """
-    kept = int(noise.shape[-1] * (1 - RATIO))
-    ranks = np.argsort(np.argsort(noise, axis=-1, kind="stable"), axis=-1, kind="stable")
-    return ranks >= kept
+    visible = np.argsort(noise, axis=-1)[..., : int(noise.shape[-1] * (1 - RATIO))]
+    mask = np.ones(noise.shape, dtype=bool)
+    np.put_along_axis(mask, visible, False, axis=-1)
+    return mask
 
 
 def draw(generator: np.random.Generator, patches: int) -> Bool[np.ndarray, "patches"]:
