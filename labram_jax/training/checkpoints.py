@@ -6,14 +6,12 @@ An exported model is one directory with model/ and meta/ alone. Orbax writes to 
 directory under its final name is whole; what a disk does to it afterwards is what the digests are for.
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from labram_jax.errors import InputError
-from labram_jax.training.sharding import to_host
+from labram_jax.training.digests import digests
 from labram_jax.training.state import TrainState
 
 PyTree = Any
@@ -279,25 +277,6 @@ def _read(reader: Callable[[], Any], where: Path) -> Any:
         array = re.search(r'Error reading "([^"]+?)/[\d.]+"', str(error))
         what = f"array {array[1].replace('.', '/')}" if array else "it"
         raise InputError(f"checkpoint {where} is damaged: {what} cannot be read.") from error
-
-
-def digests(items: Mapping[str, PyTree]) -> dict[str, str]:
-    """Sha256 of type, shape and bytes of every array, by path; the same however an array is sharded.
-
-    Arrays come to the host one at a time, and are hashed beside each other.
-    """
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        pending = {
-            jax.tree_util.keystr(path, simple=True, separator="/"): pool.submit(_digest, to_host(leaf))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(dict(items))
-        }
-        return {name: future.result() for name, future in pending.items()}
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-    return digest.hexdigest()
 
 
 def check_digests(items: Mapping[str, PyTree], expected: Mapping[str, str], where: Path) -> None:

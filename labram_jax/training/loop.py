@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dataclasses import asdict as to_dict
+from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
 from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
 from labram_jax.training.resume import check_resumable
@@ -219,8 +219,8 @@ class _Job:
         saved = self.checkpoints.steps
         kept = f"the checkpoint of step {saved[-1]} is good" if saved else "no checkpoint was written yet"
         return (
-            f"the {what} is {value} at step {step + 1}, so training stopped ({kept}): look for bad windows in the corpora, "
-            "or lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
+            f"the {what} is {value} at step {step + 1}, so training stopped ({kept}): look for bad windows in "
+            "the corpora, or lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
         )
 
 

@@ -40,8 +40,8 @@ def check_resumable(run: Path, saved: dict, now: dict) -> list[str]:
     notes = []
     if saved.get("loop.epochs") != now.get("loop.epochs"):
         notes.append(
-            f"loop.epochs was {saved.get('loop.epochs')} and is {now.get('loop.epochs')} now: from here on the learning "
-            "rate follows the schedule of the new length"
+            f"loop.epochs was {saved.get('loop.epochs')} and is {now.get('loop.epochs')} now: from here on the "
+            "learning rate follows the schedule of the new length"
         )
     return notes
 

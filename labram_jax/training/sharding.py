@@ -1,5 +1,6 @@
 """Which part of every array lives on which device: the mesh, one table of rules, and the ways on and off it."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -200,7 +201,7 @@ def process_rows(mesh: Mesh, rows: int) -> slice:
         )
     parts = NamedSharding(mesh, BATCH).addressable_devices_indices_map((rows,)).values()
     bounds = sorted({part[0].indices(rows)[:2] for part in parts})
-    if any(a[1] != b[0] for a, b in zip(bounds, bounds[1:], strict=False)):
+    if any(a[1] != b[0] for a, b in itertools.pairwise(bounds)):
         raise InputError(f"this process's devices hold rows {bounds} of a batch, not one stretch: change the mesh.")
     return slice(bounds[0][0], bounds[-1][1])
 
