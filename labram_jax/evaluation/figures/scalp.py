@@ -46,9 +46,8 @@ def scalp_maps(
     placed, left_out = placeable(electrodes)
     if len(placed) < LEAST_ELECTRODES:
         raise ValueError(f"a scalp map needs {LEAST_ELECTRODES} electrodes, {len(placed)} can be placed")
-    known, montage = _positions()
-    names = [known[electrodes[index].upper()][0] for index in placed]
-    info = mne.create_info(names, 100.0, "eeg").set_montage(montage)
+    known, _ = _positions()
+    info = _centred_info([known[electrodes[index].upper()][0] for index in placed])
     values = {title: np.asarray(value, dtype=float)[placed] for title, value in maps.items()}
     lowest, highest = (extreme(np.concatenate(list(values.values()))) for extreme in (np.min, np.max))
     if diverging:
@@ -64,7 +63,7 @@ def scalp_maps(
         )  # fmt: skip
         axis.set_title(title, loc="center")
         for text in axis.texts:
-            text.set_fontsize(7)
+            text.set(fontsize=7, verticalalignment="bottom")
     bar = figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, pad=0.02)
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -81,3 +80,19 @@ def _positions():
     montage = mne.channels.make_standard_montage(name)
     places = montage.get_positions()["ch_pos"]
     return {name.upper(): (name, tuple(np.round(place, 4))) for name, place in places.items()}, montage
+
+
+def _centred_info(names: list[str]) -> mne.Info:
+    """Electrodes with their places, moved so that Fpz, Oz, T7 and T8 surround the middle of the drawn head.
+
+    MNE draws the head around the origin, which lies behind the middle of its template: without the move frontal
+    electrodes would leave the head.
+    """
+    montage = _positions()[1]
+    middle = ["Fpz", "Oz", "T7", "T8"]
+    landmarks = mne.create_info(middle, 100.0, "eeg").set_montage(montage)
+    fpz, oz, t7, t8 = (channel["loc"][:2] for channel in landmarks["chs"])
+    info = mne.create_info(names, 100.0, "eeg").set_montage(montage)
+    for channel in info["chs"]:
+        channel["loc"][:2] -= np.array([(t7[0] + t8[0]) / 2, (fpz[1] + oz[1]) / 2])
+    return info
