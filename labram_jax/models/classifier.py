@@ -31,10 +31,9 @@ class ClassifierModel(nn.Module):
         classes, tokens = self.encoder(batch, branch_factors)
         return self.norm(classes if self.config.pooling == "class_token" else segment_mean(tokens, batch.membership))
 
-    def features(self, batch: PatchBatch) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
-        """Normed class tokens and patch tokens."""
-        classes, tokens = self.encoder(batch)
-        return self.norm(classes), self.norm(tokens)
+    def tokens(self, batch: PatchBatch) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
+        """Class tokens and patch tokens after the last block, without the norm."""
+        return self.encoder(batch)
 
     def __call__(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None

@@ -202,7 +202,7 @@ class _Job:
             return
         means = {**self.interval.close(), "learning_rate": float(self.recipe.learning_rate(done - 1))}
         self.telemetry.log(done, "train", means)
-        warning = self.recipe.stage.watch(means)
+        warning = self.recipe.stage.watch(done, means)
         if warning and not self.warned:
             self.telemetry.say(f"step {done}: {warning}")
         self.warned = bool(warning)

@@ -67,6 +67,6 @@ class Stage:
         """Metrics over all `batches` of a split, the same on every process."""
         raise NotImplementedError
 
-    def watch(self, metrics: Mapping[str, float | np.floating]) -> str | None:
-        """A warning about the metrics of one logged line, or None."""
+    def watch(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
+        """A warning about the metrics logged at `step`, or None."""
         return None

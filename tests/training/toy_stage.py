@@ -65,7 +65,7 @@ class ToyStage(Stage):
             errors.append(to_host(jnp.square(y[:, 0] - batch["y"])))
         return {"error": float(np.mean(np.concatenate(errors)))}
 
-    def watch(self, metrics):
+    def watch(self, step, metrics):
         return "the mean moved" if metrics["mean_norm"] > 1e6 else None
 
 
