@@ -98,7 +98,7 @@ def _recordings(
         grouped.setdefault(line.path, []).append(line)
     names = _names(grouped, root)
     subjects = {path: own[0].subject or subject_of(path, root) for path, own in grouped.items()}
-    by = "manifest" if lines[0].split else chosen_split(options, "folder", "subject", ("subject", "time", "none"))
+    by = _split_by(lines, options)
     if by == "subject":
         profiles: dict[str, set] = {}
         for path, own in grouped.items():
@@ -118,6 +118,14 @@ def _recordings(
             spans = tuple(Span(o.start_seconds, o.stop_seconds, o.split or split, o.label) for o in own)
         recordings.append(RecordingPlan(path, names[path], subjects[path], spans))
     return recordings, tuple(unusable)
+
+
+def _split_by(lines: Sequence[Line], options: PrepareOptions) -> str:
+    if lines[0].split is None:
+        return chosen_split(options, "folder", "subject", ("subject", "time", "none"))
+    if options.split_by is not None or options.fractions is not None:
+        raise InputError("The manifest says the split of every line already; leave split_by and fractions out.")
+    return "manifest"
 
 
 def _spans_in_time(lines: Iterable[Line], length: float, options: PrepareOptions) -> tuple[Span, ...]:

@@ -110,8 +110,10 @@ def _line(number: int, row: dict[str, str], file: Path, root: Path) -> Line:
         raise InputError(f"{where}: {split!r} is not a split; write one of {', '.join(SPLITS)}.")
     start = _number(row["start"], where) if row.get("start") else 0.0
     stop = _number(row["stop"], where) if row.get("stop") else None
-    if start < 0 or (stop is not None and stop <= start):
-        raise InputError(f"{where}: the stretch from {start:g} s to {stop:g} s is empty; give 0 <= start < stop.")
+    if start < 0:
+        raise InputError(f"{where}: a stretch starts at 0 s or later, not at {start:g} s.")
+    if stop is not None and stop <= start:
+        raise InputError(f"{where}: the stretch from {start:g} s to {stop:g} s is empty; let it stop after its start.")
     return Line(number, path, row.get("subject") or None, split, None, start, stop)
 
 

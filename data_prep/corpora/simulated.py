@@ -98,8 +98,6 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
             f"{source} holds a simulation with seed {found['seed']}, not {options.seed}; "
             "give another folder or that seed."
         )
-    if options.manifest is not None:
-        raise InputError(f"The simulated corpus has its own manifest; leave {options.manifest} out.")
     planned = own_folder.plan(source, replace(options, manifest=source / MANIFEST))
     return replace(planned, name="simulated", provenance=f"simulated recordings, {json.dumps(found)}")
 
