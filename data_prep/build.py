@@ -193,7 +193,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
 def _nothing_usable(plan: CorpusPlan, reports: Sequence[RecordingReport]) -> InputError:
     if not reports:
         return InputError(f"The corpus {plan.name} has no recordings: check the source folder.")
-    first = "; ".join(f"{report.path}: {report.reason}" for report in reports[:3])
+    first = "; ".join(report.why_unusable().rstrip(".") for report in reports[:3])
     more = f"; and {len(reports) - 3} more" if len(reports) > 3 else ""
     return InputError(f"None of the {len(reports)} recordings of {plan.name} can be used ({first}{more}).")
 

@@ -19,6 +19,8 @@ from labram_jax.errors import InputError
 
 # MNE's default notch needs this many Hz of room beside the frequency that it takes out.
 _NOTCH_ROOM_HZ = 1.5
+# The length of MNE's default high-pass filter in periods of its frequency.
+_HIGH_PASS_PERIODS = 3.3
 # Samples that are filtered at once: 128 MiB in float64.
 _BLOCK_SAMPLES = 2**24
 
@@ -98,10 +100,10 @@ def filter_and_resample(
     rate cannot carry is left out, which a note says.
     """
     low_pass, notch, notes = possible_steps(rate_hz, filters)
-    if filters.high_pass is not None and eeg.shape[1] < 3.3 / filters.high_pass * rate_hz:
+    if filters.high_pass is not None and eeg.shape[1] < _HIGH_PASS_PERIODS / filters.high_pass * rate_hz:
         notes.append(
-            f"{eeg.shape[1] / rate_hz:.1f} s are shorter than the {filters.high_pass:g} Hz high-pass filter, "
-            "which may distort slow waves."
+            f"shorter than the {filters.high_pass:g} Hz high-pass filter "
+            f"({_HIGH_PASS_PERIODS / filters.high_pass:.0f} s), which may distort slow waves."
         )
     # Blocks bound the memory that double precision takes; within one, MNE designs each filter once.
     size = max(_BLOCK_SAMPLES // max(eeg.shape[1], 1), 1)

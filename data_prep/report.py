@@ -86,7 +86,7 @@ class BuildReport:
         if self.bad_electrodes:
             lines.append(f"  bad electrodes in windows that were kept: {_listed(self.bad_electrodes)}")
         lines += [f"  note ({count} recordings): {note}" for note, count in self.counts()["notes"].items()]
-        lines += [f"  unusable: {report.path}: {report.reason}" for report in self.unusable[:_SHOWN_UNUSABLE]]
+        lines += [f"  unusable: {report.why_unusable()}" for report in self.unusable[:_SHOWN_UNUSABLE]]
         if len(self.unusable) > _SHOWN_UNUSABLE:
             lines.append(f"  ... and {len(self.unusable) - _SHOWN_UNUSABLE} more, in {self.out / RECORDINGS_FILE}")
         return "\n".join(lines)

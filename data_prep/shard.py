@@ -69,6 +69,10 @@ class RecordingReport:
     bad_electrodes: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def why_unusable(self) -> str:
+        """Returns the reason with the recording's path, which many reasons name already."""
+        return self.reason if self.path in self.reason else f"{self.path}: {self.reason}"
+
 
 @dataclass(frozen=True)
 class ShardReport:
@@ -130,7 +134,8 @@ def _prepare(job: ShardJob, planned: RecordingPlan, report: RecordingReport) -> 
         raise InputError(
             f"All its windows were dropped ({causes})."
             if causes
-            else f"Its spans hold no whole window of {job.seconds} s (the recording has {report.seconds:.1f} s)."
+            else f"Its spans hold no whole window of {job.seconds} s (the recording has {report.seconds:.1f} s): "
+            "ask for shorter windows."
         )
     # Values beyond the range belong to windows that were dropped.
     with np.errstate(over="ignore"):
