@@ -41,6 +41,16 @@ def test_sources_appear_by_share_and_mix_in_every_stretch():
         np.testing.assert_allclose([counts[0], counts[1], counts[2]], [100, 200, 500], atol=60)
 
 
+def test_every_cycle_takes_its_rows_in_another_order():
+    rows = TrainingRows([6, 9, 4], [40, 50, 60], [1, 1, 1], 20, 4, seed=0, cycle_windows=64)
+    cycle = len(rows.templates)
+    first, second = (
+        [tuple(placement.source for placement in rows[index]) for index in range(start, start + cycle)]
+        for start in (0, cycle)
+    )
+    assert first != second and sorted(first) == sorted(second) == sorted(rows.templates)
+
+
 def test_a_row_is_a_function_of_seed_and_index_alone():
     arguments = ([6, 9, 4], [40, 50, 60], [1, 1, 1], 20, 4)
     forward = TrainingRows(*arguments, seed=3, cycle_windows=64)

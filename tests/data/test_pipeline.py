@@ -69,6 +69,12 @@ def test_batches_depend_on_seed_and_step_alone(corpora):
     assert (expected[0]["mask"] != expected[1]["mask"]).any()
 
 
+def test_windows_of_one_montage_get_different_masks(make_corpus):
+    corpus = make_corpus("one", [(5, 2, {"train": 12})])
+    masks = pipeline.training([corpus], seed=0, masked=True, **SHAPE)[0]["mask"].reshape(8, 10)
+    assert len(np.unique(masks, axis=0)) > 4
+
+
 @pytest.mark.parametrize("name", ["training", "evaluation"])
 def test_the_parts_of_two_hosts_make_the_batch_of_one(corpora, name):
     make = getattr(pipeline, name)
