@@ -33,9 +33,10 @@ MAX_TRAIN_WINDOWS = 20_000
 
 @dataclass(frozen=True)
 class Baseline:
-    """The baseline's predictions on the test windows, their labels, and its scores."""
+    """The baseline's predictions on the test windows, their labels and band powers (natural logarithm), its scores."""
 
     predictions: Float[np.ndarray, "N outputs"]
+    powers: Float[np.ndarray, "N C 7"]
     labels: np.ndarray
     scores: dict[str, float]
     electrodes: tuple[str, ...]
@@ -94,10 +95,16 @@ def band_power_baseline(corpora: Sequence[Corpus], classes: int, train: str, tes
     windows, evenly spread, are read. Raises InputError if no electrode is shared or a split has no labels.
     """
     electrodes = shared_electrodes(corpora)
-    train_features, train_labels = _features(corpora, electrodes, train, MAX_TRAIN_WINDOWS)
-    test_features, test_labels = _features(corpora, electrodes, test, None)
-    predictions, scores = fit_and_score(train_features, train_labels, test_features, test_labels, classes)
-    return Baseline(predictions.astype(np.float32), test_labels, scores, electrodes, len(train_labels))
+    train_powers, train_labels = _powers(corpora, electrodes, train, MAX_TRAIN_WINDOWS)
+    test_powers, test_labels = _powers(corpora, electrodes, test, None)
+    predictions, scores = fit_and_score(
+        train_powers.reshape(len(train_labels), -1),
+        train_labels,
+        test_powers.reshape(len(test_labels), -1),
+        test_labels,
+        classes,
+    )
+    return Baseline(predictions, test_powers, test_labels, scores, electrodes, len(train_labels))
 
 
 def shared_electrodes(corpora: Sequence[Corpus]) -> tuple[str, ...]:
@@ -116,9 +123,9 @@ def has_label(label: int | np.ndarray | None) -> bool:
     return bool(np.isfinite(label).all()) if np.ndim(label) else int(label) >= 0
 
 
-def _features(
+def _powers(
     corpora: Sequence[Corpus], electrodes: tuple[str, ...], split: str, limit: int | None
-) -> tuple[Float[np.ndarray, "N features"], np.ndarray]:
+) -> tuple[Float[np.ndarray, "N C 7"], np.ndarray]:
     sources = [
         (corpus.source(configuration.name, split), configuration.electrodes)
         for corpus in corpora
@@ -127,7 +134,7 @@ def _features(
     ]
     total = sum(len(source) for source, _ in sources)
     share = 1.0 if limit is None else min(1.0, limit / max(total, 1))
-    features, labels = [], []
+    powers, labels = [], []
     with Progress(f"Band powers ({split})", total=round(share * total)) as progress:
         for source, montage in sources:
             order = [montage.index(electrode) for electrode in electrodes]
@@ -135,11 +142,11 @@ def _features(
                 window = source[index]
                 progress.update()
                 if has_label(window.label):
-                    features.append(log_band_powers(window.eeg[None, order]).reshape(-1))
+                    powers.append(log_band_powers(window.eeg[None, order])[0])
                     labels.append(window.label)
     if not labels:
         raise InputError(f"The split {split!r} has no labelled windows for the baseline: prepare it with labels.")
-    return np.stack(features), np.asarray(labels)
+    return np.stack(powers), np.asarray(labels)
 
 
 def evenly_spread(source: WindowSource, share: float) -> list[int]:

@@ -1,0 +1,96 @@
+"""The tokenizer's part of a report: which codes held-out windows get, and what of their spectra survives."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labram_jax.data.corpus import Corpus
+from labram_jax.evaluation.figures import scalp, spectra, training
+from labram_jax.evaluation.heldout import WindowSet, held_out_split, sample
+from labram_jax.evaluation.page import Page
+from labram_jax.evaluation.reconstruction import SpectralComparison, compare_spectra
+from labram_jax.evaluation.runlog import Run
+from labram_jax.inference import Tokenizer, load
+
+MOST_WINDOWS = 64  # of each configuration
+MOST_CONFIGURATIONS = 4  # shown as figures; all of them enter the table
+
+
+def describe_tokenizer(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
+    """Adds code usage, spectra, fidelity and scalp maps of held-out windows to the page."""
+    split = held_out_split(run.config.data, corpora)
+    tokenizer: Tokenizer = load(run.path)
+    counts = np.zeros(tokenizer.config.quantizer.codes, dtype=np.int64)
+    rows: list[list[object]] = []
+    figures: list[tuple[str, str, SpectralComparison]] = []
+    for windows in sample(corpora, split, MOST_WINDOWS):
+        electrodes = windows.configuration.electrodes
+        codes = tokenizer.encode(windows.eeg, electrodes)
+        counts += np.bincount(codes.ravel(), minlength=len(counts))
+        comparison = compare_spectra(windows.eeg, *tokenizer.reconstruct(windows.eeg, electrodes), electrodes)
+        rows.append(_row(windows, codes, comparison))
+        if len(figures) < MOST_CONFIGURATIONS:
+            figures.append((f"{windows.corpus}-{windows.configuration.name}", _title(windows), comparison))
+    page.heading(f"Held-out windows ({split} split)")
+    page.table(
+        [
+            "windows of",
+            "electrodes",
+            "windows",
+            "codes",
+            "amplitude correlation",
+            "1-13 Hz",
+            "phase agreement, 1-13 Hz",
+        ],
+        rows,
+    )
+    page.figure(
+        "codes", training.code_histogram(counts, int(counts.sum())),
+        "How often each code is chosen on held-out windows of all corpora together.",
+    )  # fmt: skip
+    for name, title, comparison in figures:
+        _figures(page, name, title, comparison)
+
+
+def _row(windows: WindowSet, codes: np.ndarray, comparison: SpectralComparison) -> list[object]:
+    low = slice(0, 13)  # 1 to 13 Hz
+    correlation = comparison.amplitude_correlation()
+    return [
+        _title(windows),
+        len(windows.configuration.electrodes),
+        len(windows.eeg),
+        len(np.unique(codes)),
+        float(np.nanmean(correlation)),
+        float(np.nanmean(correlation[:, low])),
+        float(comparison.phase_agreement[:, low].mean()),
+    ]
+
+
+def _figures(page: Page, name: str, title: str, comparison: SpectralComparison) -> None:
+    page.heading(title, level=3)
+    page.figure(
+        f"spectra-{name}", spectra.amplitude_spectra(comparison),
+        "Amplitude spectra of one-second patches, original and as decoded from their codes, put back on their scale "
+        "with the mean and deviation of the window's own spectrum.",
+    )  # fmt: skip
+    page.figure(
+        f"fidelity-{name}", spectra.fidelity(comparison),
+        "Whether amplitude follows the original from patch to patch (1: fully), and whether phase does (0: chance).",
+    )  # fmt: skip
+    placed, left_out = scalp.placeable(comparison.electrodes)
+    if len(placed) < scalp.LEAST_ELECTRODES:
+        page.note(f"Scalp map of {title}: only {len(placed)} of its electrodes can be placed ({', '.join(left_out)}).")
+        return
+    maps = {
+        "amplitude": np.nanmean(comparison.amplitude_correlation(), axis=1),
+        "phase, 1-13 Hz": comparison.phase_agreement[:, :13].mean(axis=1),
+    }
+    page.figure(
+        f"scalp-{name}", scalp.scalp_maps(maps, comparison.electrodes, "agreement (1: exact)"),
+        "Where on the head the reconstruction follows the original: mean correlation of amplitude over 1-75 Hz, mean "
+        "cosine of the phase error.",
+    )  # fmt: skip
+
+
+def _title(windows: WindowSet) -> str:
+    return f"{windows.corpus}, {windows.configuration.name}"
