@@ -219,8 +219,8 @@ class _Job:
         saved = self.checkpoints.steps
         kept = f"the checkpoint of step {saved[-1]} is good" if saved else "no checkpoint was written yet"
         return (
-            f"the {what} is {value} at step {step + 1}, so training stopped ({kept}): look for bad windows in "
-            "the corpora, or lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
+            f"the {what} is {value} at step {step + 1}, so training stopped ({kept}): look for bad windows in the "
+            "corpora, lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
         )
 
 

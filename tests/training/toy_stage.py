@@ -1,6 +1,6 @@
 """A stage small enough to train in a second, with everything a real one has; also a command for other processes.
 
-python toy_stage.py RUN EPOCHS [--slow SECONDS] [--process I N PORT]
+python toy_stage.py RUN EPOCHS [--slow SECONDS] [--fsdp N] [--model N] [--process INDEX COUNT PORT]
 """
 
 import argparse
@@ -19,7 +19,7 @@ from labram_jax.config import (
     OptimizerConfig,
     replace,
 )
-from labram_jax.training.loop import train
+from labram_jax.training.loop import TrainingResult, train
 from labram_jax.training.sharding import make_mesh, process_rows, to_host
 from labram_jax.training.stage import Stage
 
@@ -65,9 +65,6 @@ class ToyStage(Stage):
             errors.append(to_host(jnp.square(y[:, 0] - batch["y"])))
         return {"error": float(np.mean(np.concatenate(errors)))}
 
-    def watch(self, step, metrics):
-        return "the mean moved" if metrics["mean_norm"] > 1e6 else None
-
 
 def toy_config(run, **changes) -> FinetuningStageConfig:
     config = FinetuningStageConfig(
@@ -95,7 +92,7 @@ def loader(rows: slice = slice(None), slow: float = 0.0):
     return from_step
 
 
-def train_toy(config, slow: float = 0.0, poison: int | None = None, **options):
+def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -> TrainingResult:
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, ROWS)
     return train(
@@ -115,12 +112,13 @@ if __name__ == "__main__":
     parser.add_argument("epochs", type=float)
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--fsdp", type=int, default=1)
+    parser.add_argument("--model", type=int, default=1)
     parser.add_argument("--process", type=int, nargs=3)
     given = parser.parse_args()
     if given.process:
         index, count, port = given.process
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
-    chosen = toy_config(given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp)})
+    chosen = toy_config(given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)})
     result = train_toy(chosen, given.slow)
     print("finished" if result.finished else "stopped", result.step)
