@@ -1,0 +1,1 @@
+"""From recordings in any format that MNE reads to a corpus on disk; it never imports JAX, so its workers start fast."""

@@ -16,6 +16,7 @@ from data_prep.quality import Damage, runs, saturated_runs, suspicion
 from data_prep.recording import channels, microvolts
 from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
+from labram_jax.montage import KnownElectrodes
 
 # MNE's default notch needs this many Hz of room beside the frequency that it takes out.
 _NOTCH_ROOM_HZ = 1.5
@@ -49,7 +50,7 @@ def clean(
     `filters` None takes the samples as they are. Raises InputError for a recording without a known electrode,
     without one that is asked for, with an amplitude that no EEG has, or (without filters) at another rate.
     """
-    names = pick(raw, electrodes, aliases)
+    names = pick(channels(raw, aliases), electrodes)
     rate = float(raw.info["sfreq"])
     eeg = microvolts(raw, list(names.values()))
     finite = np.isfinite(eeg)
@@ -73,16 +74,15 @@ def clean(
     return Signal(eeg, tuple(names), damage, tuple(notes))
 
 
-def pick(
-    raw: mne.io.BaseRaw, electrodes: Sequence[str] | None, aliases: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Returns {electrode: channel name} for the montage asked for, or for every known electrode of the recording."""
-    found = {electrode: name for name, electrode in channels(raw, aliases).usable.items()}
+def pick(known: KnownElectrodes, electrodes: Sequence[str] | None) -> dict[str, str]:
+    """Returns {electrode: channel name} for the montage asked for, or for every known electrode of a recording."""
+    found = {electrode: name for name, electrode in known.usable.items()}
     if electrodes is None:
         if not found:
+            names = list(known.unusable)
             raise InputError(
-                f"None of its {len(raw.ch_names)} channels ({', '.join(raw.ch_names[:5])}, ...) is a known electrode: "
-                "rename the channels to 10-20 names."
+                f"None of its {len(names)} channels ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) "
+                "is a known electrode: rename them to 10-20 names."
             )
         return found
     missing = [electrode for electrode in electrodes if electrode not in found]

@@ -49,17 +49,13 @@ def survey(job: SurveyJob) -> Survey:
     recipe, planned = job.recipe, job.recording
     try:
         if planned.header is not None:
-            usable = known(planned.header.channels, recipe.aliases).usable
-            electrodes, seconds = tuple(usable.values()), planned.header.seconds
-            if not electrodes:
-                raise InputError("None of its channels is a known electrode: rename them to 10-20 names.")
+            channels, seconds = known(planned.header.channels, recipe.aliases), planned.header.seconds
         else:
             raw = (recipe.reader or recording.read)(planned.path, planned.group)
-            electrodes = tuple(pick(raw, recipe.electrodes, recipe.aliases))
-            seconds = recording.seconds(raw)
+            channels, seconds = recording.channels(raw, recipe.aliases), recording.seconds(raw)
+        return Survey(tuple(pick(channels, recipe.electrodes)), seconds)
     except InputError as error:
         return Survey(reason=str(error))
-    return Survey(electrodes, seconds)
 
 
 def configurations(plan: CorpusPlan, surveys: Sequence[Survey]) -> tuple[Configuration, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from made_up import MONTAGE, noise, raw_of
+from made_up import MONTAGE, fatal_reader, noise, raw_of
 
 from data_prep import recording
 from data_prep.build import build
@@ -189,6 +189,12 @@ def test_values_too_large_for_float16_ask_for_float32(tmp_path):
     with pytest.raises(InputError, match="ask for float32"):
         build(plan, tmp_path / "out")
     assert build(plan, tmp_path / "out", dtype="float32").windows == {"train": 2}
+
+
+def test_a_process_that_dies_is_one_sentence(plan, tmp_path):
+    with pytest.raises(InputError, match="fewer --jobs"):
+        build(replace(plan, reader=fatal_reader), tmp_path / "out", jobs=2)
+    assert not (tmp_path / "out").exists()
 
 
 def test_vector_labels_and_missing_labels(write_edf, tmp_path):
