@@ -15,7 +15,7 @@ def test_an_unknown_corpus_is_refused_with_the_known_names():
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "simulated"])  # it makes its source
 def test_every_corpus_says_which_source_is_missing(name, tmp_path):
-    with pytest.raises(InputError, match="There is no .*absent"):
+    with pytest.raises(InputError, match=r"There is no .*absent"):
         planner(name)(tmp_path / "absent", PrepareOptions())
 
 
@@ -28,7 +28,7 @@ def test_an_option_of_another_corpus_is_refused(name, tmp_path):
 
 def test_planning_imports_no_jax():
     code = (
-        "import sys; from data_prep.corpora import MODULES; import importlib; [importlib.import_module(m) for m in MODULES.values()]; "
-        "sys.exit('jax' in sys.modules)"
+        "import importlib, sys; from data_prep.corpora import MODULES; "
+        "[importlib.import_module(module) for module in MODULES.values()]; sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
