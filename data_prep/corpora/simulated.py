@@ -10,7 +10,7 @@ each. The files are then read like anybody's own: through the folder reader and 
 
 import csv
 import json
-import shutil
+import tempfile
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -92,14 +92,13 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         raise InputError("The simulated corpus needs a folder to write its recordings to; give it as SOURCE.")
     if not (source / DESCRIPTION).exists():
         simulate(source, Simulation(seed=options.seed))
-    found = json.loads((source / DESCRIPTION).read_text())
-    if found["seed"] != options.seed:
+    found = _described(source / DESCRIPTION)
+    if found.seed != options.seed:
         raise InputError(
-            f"{source} holds a simulation with seed {found['seed']}, not {options.seed}; "
-            "give another folder or that seed."
+            f"{source} holds a simulation with seed {found.seed}, not {options.seed}; give another folder or that seed."
         )
     planned = own_folder.plan(source, replace(options, manifest=source / MANIFEST))
-    return replace(planned, name="simulated", provenance=f"simulated recordings, {json.dumps(found)}")
+    return replace(planned, name="simulated", provenance=f"simulated recordings: {found}")
 
 
 def simulate(folder: Path, simulation: Simulation = Simulation()) -> Path:
@@ -110,18 +109,25 @@ def simulate(folder: Path, simulation: Simulation = Simulation()) -> Path:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} holds other files; give a folder that is absent or empty.")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    subjects = range(simulation.subjects)
-    rows = [row for subject in track(subjects, "simulating") for row in _write_subject(partial, simulation, subject)]
-    with (partial / MANIFEST).open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    (partial / DESCRIPTION).write_text(json.dumps(asdict(simulation)) + "\n")
-    partial.replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        partial = Path(scratch) / folder.name
+        subjects = track(range(simulation.subjects), "simulating")
+        rows = [row for subject in subjects for row in _write_subject(partial, simulation, subject)]
+        with (partial / MANIFEST).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        (partial / DESCRIPTION).write_text(json.dumps(asdict(simulation)) + "\n")
+        partial.replace(folder)
     return folder / MANIFEST
+
+
+def _described(file: Path) -> Simulation:
+    try:
+        return Simulation(**json.loads(file.read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{file} does not describe a simulation ({error}); give a folder that is empty.") from error
 
 
 def split_of(subject: int, subjects: int) -> str:
@@ -141,7 +147,7 @@ def _write_subject(folder: Path, simulation: Simulation, subject: int) -> list[d
         artefact = generator.choice(ARTEFACTS, p=ARTEFACT_CHANCES)
         eeg = simulate_signal(person, device.electrodes, device.rate_hz, simulation.seconds, label, artefact, generator)
         path = f"sub-{subject + 1:02d}/sub-{subject + 1:02d}_eyes-{name}{device.suffix}"
-        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         raw = mne.io.RawArray(eeg * 1e-6, mne.create_info(device.spellings, device.rate_hz, "eeg"), verbose="error")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # float64 is stored as 16, 24 or 32 bits: meant so

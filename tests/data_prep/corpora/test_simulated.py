@@ -32,7 +32,7 @@ def test_a_simulation_is_prepared_through_real_files_of_three_kinds(tmp_path, wi
     }
     options = PrepareOptions(window_seconds=4, jobs=1, quality="finite")
     report = prepare("simulated", tmp_path / "recordings", tmp_path / "out", options)
-    assert [c.name for c in report.info.configurations] == ["19ch-4s", "32ch-4s", "61ch-4s"]
+    assert [c.name for c in report.info.configurations] == ["19ch-4s", "32ch-4s", "62ch-4s"]
     assert not report.unusable
     counts = {}
     for window in windows_of(tmp_path / "out"):
@@ -118,3 +118,19 @@ def test_a_folder_is_reused_with_its_seed_alone_and_never_mixed_with_other_files
 def test_too_small_a_simulation_is_refused():
     with pytest.raises(InputError, match="at least 3 subjects"):
         Simulation(subjects=2)
+
+
+def test_an_interrupted_simulation_leaves_nothing_behind(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mne.export.export_raw", stop)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "recordings", TINY)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_description_is_refused(tmp_path):
+    (tmp_path / "simulation.json").write_text('{"planets": 9}')
+    with pytest.raises(InputError, match="does not describe a simulation"):
+        planner("simulated")(tmp_path, PrepareOptions())
