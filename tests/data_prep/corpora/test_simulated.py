@@ -34,11 +34,13 @@ def test_a_simulation_is_prepared_through_real_files_of_three_kinds(tmp_path, wi
     report = prepare("simulated", tmp_path / "recordings", tmp_path / "out", options)
     assert [c.name for c in report.info.configurations] == ["19ch-4s", "32ch-4s", "62ch-4s"]
     assert not report.unusable
-    counts = {}
+    counts, spreads = {}, {}
     for window in windows_of(tmp_path / "out"):
         key = window["split"], report.info.classes[window["label"]]
         counts[key] = counts.get(key, 0) + 1
-        assert 3 < np.median(window["eeg"].astype(float).std(axis=1)) < 60  # microvolts
+        spreads.setdefault(window["configuration"], []).append(window["eeg"].astype(float).std(axis=1))
+    for spread in spreads.values():  # in each file format, though artefacts spoil some windows
+        assert 8 < np.median(spread) < 25  # microvolts
     assert counts == {(split, label): 2 for split in ("train", "validation", "test") for label in CLASSES}
 
 
