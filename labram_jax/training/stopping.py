@@ -1,6 +1,7 @@
 """Asking a run to stop: a signal, or the preemption notice of a cluster."""
 
 import signal
+import sys
 import threading
 
 import jax
@@ -31,7 +32,8 @@ class StopRequest:
     def _remember(self, number, frame) -> None:
         del frame
         self._asked = True
-        signal.signal(number, self._before[number])  # a second one means it
+        signal.signal(number, self._before[number])
+        print("\nstopping after this step with a checkpoint; once more stops at once", file=sys.stderr, flush=True)
 
     def asked(self, step: int) -> bool:
         """Whether to stop now that `step` steps are done; the same answer on every process."""

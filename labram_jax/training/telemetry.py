@@ -74,15 +74,16 @@ class Telemetry:
         self._primary = jax.process_index() == 0
         self._steps_per_epoch = steps_per_epoch
         self._board = None
+        writer = _board_writer() if tensorboard else None
         if not self._primary:
             return
         run = Path(run)
-        board = _open_board(run / "tensorboard", start) if tensorboard else None
         run.mkdir(parents=True, exist_ok=True)
         before = cut_after(run / METRICS, start)
         self._begin = time.monotonic() - before
         self._file = (run / METRICS).open("a")
-        self._board = board
+        if writer is not None:
+            self._board = writer(str(run / "tensorboard"), purge_step=start + 1)
         self._progress = Progress(name, total, start)
 
     def __enter__(self) -> "Telemetry":
@@ -160,11 +161,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _open_board(directory: Path, start: int):
+def _board_writer() -> type:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise InputError(
             "TensorBoard was asked for, but tensorboardX is not installed: pip install 'labram-jax[tensorboard]'."
         ) from error
-    return SummaryWriter(str(directory), purge_step=start + 1)
+    return SummaryWriter

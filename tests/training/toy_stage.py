@@ -119,6 +119,8 @@ if __name__ == "__main__":
         index, count, port = given.process
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
-    chosen = toy_config(given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)})
+    chosen = toy_config(
+        given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)}
+    )
     result = train_toy(chosen, given.slow)
     print("finished" if result.finished else "stopped", result.step)

@@ -1,0 +1,158 @@
+"""The loop on a toy stage: whole runs, stopped, killed, resumed, and on several devices and processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from toy_stage import STEPS_PER_EPOCH, batch, toy_config, train_toy
+
+from labram_jax.errors import InputError
+from labram_jax.training.checkpoints import load_model
+from labram_jax.training.telemetry import read_metrics
+
+SCRIPT = Path(__file__).with_name("toy_stage.py")
+TIMES = ("seconds", "patches_per_second")
+
+
+def start_toy(*arguments, devices: int = 1) -> subprocess.Popen:
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.02)
+
+
+def steps(run: Path) -> list[int]:
+    return sorted(int(p.name) for p in (run / "checkpoints").glob("*") if p.name.isdigit())
+
+
+def last_model(run: Path):
+    return load_model(run / "checkpoints" / str(steps(run)[-1]))[0]
+
+
+def lines(run: Path) -> list[dict]:
+    return [{name: line[name] for name in line if name not in TIMES} for line in read_metrics(run)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run of 4 epochs that nothing disturbed."""
+    run = tmp_path_factory.mktemp("loop") / "whole"
+    result = train_toy(toy_config(run), test=lambda: [batch(20_000)])
+    assert result.finished and result.step == 4 * STEPS_PER_EPOCH and "error" in result.test
+    return run
+
+
+def test_run_learns_logs_evaluates_and_saves(whole):
+    log = lines(whole)
+    train = [line for line in log if line["split"] == "train"]
+    assert [line["step"] for line in train] == [4, 6, 8, 12, 16, 18, 20, 24]
+    assert train[-1]["loss"] < train[0]["loss"]
+    assert {"loss", "grad_norm", "learning_rate", "mean_norm", "epoch"} <= set(train[0])
+    assert [line["step"] for line in log if line["split"] == "validation"] == [6, 12, 18, 24]
+    assert [line["split"] for line in log][-1] == "test"
+    assert steps(whole)[-2:] == [18, 24]
+
+
+def test_killed_run_goes_on_bit_for_bit(whole, tmp_path):
+    """SIGKILL between checkpoints: parameters and log end as if nothing had happened."""
+    run = tmp_path / "killed"
+    process = start_toy(run, 4, "--slow", 0.15)
+    wait_for(lambda: any(line["step"] > 12 for line in read_metrics(run)), process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    saved = steps(run)[-1]
+    assert process.returncode == -signal.SIGKILL and saved < 4 * STEPS_PER_EPOCH
+    output = finish(start_toy(run, 4))
+    assert f"resuming from step {saved} of {4 * STEPS_PER_EPOCH}" in output
+    jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
+    assert lines(run) == [line for line in lines(whole) if line["split"] != "test"]
+
+
+def test_stop_request_saves_and_ends_well(whole, tmp_path):
+    run = tmp_path / "stopped"
+    process = start_toy(run, 4, "--slow", 0.15)
+    wait_for(lambda: len(read_metrics(run)) >= 1, process)
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+    step = steps(run)[-1]
+    assert f"stopped {step}" in output and "the same command goes on" in output and step < 4 * STEPS_PER_EPOCH
+    assert train_toy(toy_config(run)).finished
+    jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices", "options"),
+    [(1, 8, ("--fsdp", 2, "--model", 2)), (2, 2, ("--fsdp", 2))],
+    ids=["8 devices", "2 processes"],
+)
+def test_other_meshes_train_the_same_model(whole, tmp_path, processes, devices, options):
+    """Split over devices and processes, and then continued on one device."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run, started = tmp_path / "split", []
+    for index in range(processes):
+        place = ("--process", index, processes, port) if processes > 1 else ()
+        started.append(start_toy(run, 4, *options, *place, devices=devices))
+    for process in started:
+        assert "finished 24" in finish(process)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4), last_model(run), last_model(whole)
+    )
+    assert [line["step"] for line in lines(run)] == [line["step"] for line in lines(whole) if line["split"] != "test"]
+    assert train_toy(toy_config(run, **{"loop.epochs": 5})).step == 5 * STEPS_PER_EPOCH
+
+
+def test_loss_that_is_not_finite_stops_with_the_good_checkpoint(tmp_path):
+    run = tmp_path / "poisoned"
+    with pytest.raises(InputError, match=r"loss is nan at step 10, .*the checkpoint of step 6 is good.*learning_rate"):
+        train_toy(toy_config(run), poison=9)
+    assert steps(run) == [6] and max(line["step"] for line in read_metrics(run)) <= 9
+    assert train_toy(toy_config(run)).finished
+
+
+def test_changed_configuration_is_refused_and_leaves_the_run(whole):
+    before = (whole / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match=r"started with optimizer\.learning_rate = 0\.05 .* 0\.1"):
+        train_toy(toy_config(whole, **{"optimizer.learning_rate": 0.1}))
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_complete_run_is_not_trained_again(whole, capsys):
+    before = last_model(whole)
+    result = train_toy(toy_config(whole))
+    assert result.finished and "is complete at step 24" in capsys.readouterr().err
+    jax.tree.map(np.testing.assert_array_equal, before, last_model(whole))
+
+
+def test_rows_that_do_not_fit_the_mesh_are_refused(tmp_path):
+    process = start_toy(tmp_path / "run", 1, devices=3)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and "batch_rows 8 cannot be divided over 3 devices" in output

@@ -1,0 +1,48 @@
+"""Which part of an array goes where, and what does not fit."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as P
+
+from labram_jax.config import MeshConfig
+from labram_jax.errors import InputError
+from labram_jax.training.sharding import make_mesh, partition_spec, process_rows, put_batch
+
+
+@pytest.mark.parametrize(
+    ("names", "shape", "spec"),
+    [
+        (("width", "mlp"), (200, 800), P("fsdp", "model")),
+        (("mlp", "width"), (800, 200), P("model", "fsdp")),
+        (("layers", "width", None, "heads", "head_dim"), (12, 200, 3, 10, 20), P(None, "fsdp", None, "model", None)),
+        (("width", "width"), (200, 200), P("fsdp", None)),  # one axis of the mesh serves one dimension
+        (("width", "heads"), (200, 5), P("fsdp", None)),  # 5 heads cannot be halved
+        (("rows", None), (16, 3), P(("data", "fsdp"), None)),
+    ],
+)
+def test_rules_turn_logical_axes_into_places(names, shape, spec):
+    assert partition_spec(names, shape, AbstractMesh((2, 4, 2), ("data", "fsdp", "model"))) == spec
+
+
+def test_logical_axis_without_a_rule_is_a_mistake():
+    with pytest.raises(KeyError, match="depth"):
+        partition_spec(("depth",), (3,), AbstractMesh((1, 1, 1), ("data", "fsdp", "model")))
+
+
+def test_mesh_takes_what_is_left_and_refuses_what_does_not_fit():
+    devices = jax.device_count()
+    assert make_mesh(MeshConfig()).shape == {"data": devices, "fsdp": 1, "model": 1}
+    with pytest.raises(InputError, match=f"fsdp {devices + 1}.*does not fit {devices} device"):
+        make_mesh(MeshConfig(fsdp=devices + 1))
+    with pytest.raises(InputError, match="one of them may be -1"):
+        make_mesh(MeshConfig(data=-1, fsdp=-1))
+
+
+def test_one_process_loads_every_row():
+    mesh = make_mesh(MeshConfig())
+    rows = 4 * jax.device_count()
+    assert process_rows(mesh, rows) == slice(0, rows)
+    batch = put_batch({"x": np.arange(rows)}, mesh)
+    np.testing.assert_array_equal(batch["x"], np.arange(rows))
