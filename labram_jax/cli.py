@@ -1,0 +1,184 @@
+"""The command line: `labram-jax COMMAND ...`. A room is imported only when its command runs."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from labram_jax.errors import InputError
+
+USAGE = """usage: labram-jax COMMAND ...
+
+  demo [--out DIR]                      the whole recipe on simulated recordings
+  prepare CORPUS SOURCE OUT             recordings to a corpus on disk
+  train CONFIG [--dotted.override V]    train a stage: tokenizer, pretraining or fine-tuning
+  evaluate CHECKPOINT CORPUS            scores on a split
+  embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
+  inspect PATH                          what a recording, corpus or checkpoint holds
+  report RUN                            figures and tables of a run
+
+`labram-jax COMMAND --help` tells more."""
+
+
+def demo(arguments: Sequence[str]) -> None:
+    def run(out: Path = Path("demo"), short: bool = False, seed: int = 0) -> None:
+        """The whole recipe on simulated recordings: prepare, tokenizer, pretraining, fine-tuning, scores, figures.
+
+        Args:
+            out: where everything goes; a demo that was stopped goes on there.
+            short: a few steps of each stage, to see that everything runs.
+            seed: of the recordings and the training.
+        """
+        importlib.import_module("labram_jax.demo").run(out, short=short, seed=seed)
+
+    _call(run, "demo", arguments)
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    options = importlib.import_module("data_prep.options")
+    corpora = importlib.import_module("data_prep.corpora")
+
+    def run(
+        corpus: Positional[str],
+        source: Positional[str],
+        out: Positional[Path],
+        options: Annotated[options.PrepareOptions, tyro.conf.arg(name="")] = options.PrepareOptions(),
+    ) -> None:
+        from data_prep.prepare import prepare
+
+        print(prepare(corpus, None if source == "-" else Path(source), out, options))
+
+    run.__doc__ = f"""Make a corpus from recordings.
+
+        Args:
+            corpus: one of {", ".join(corpora.MODULES)}.
+            source: the folder with the recordings; - where the corpus can fetch them by itself.
+            out: the corpus' directory, which must not exist yet.
+        """
+    _call(run, "prepare", arguments)
+
+
+def train(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError(
+            "Say which configuration to train: labram-jax train CONFIG [--dotted.override VALUE ...], where CONFIG is a "
+            ".py file or the name of one in configs/; labram-jax train CONFIG --help lists what can be overridden."
+        )
+    from labram_jax.configfile import load_file
+
+    name, *overrides = arguments
+    tensorboard = "--tensorboard" in overrides
+    overrides = [override for override in overrides if override != "--tensorboard"]
+    default = load_file(name)
+    help_text = f"Train as {name} says, with overrides. --tensorboard also writes TensorBoard events."
+    config = tyro.cli(
+        type(default), default=default, args=overrides, prog=f"labram-jax train {name}", description=help_text
+    )
+    from labram_jax.training.runs import train as start
+
+    result = start(config, tensorboard=tensorboard)
+    if result.best is not None:
+        print(f"best {result.best['metric']} {result.best['value']:.4f} on validation at step {result.best['step']}")
+    print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    def run(checkpoint: Positional[Path], corpus: Positional[Path], split: str = "test", baseline: bool = True) -> None:
+        """Score a model on a split of a corpus.
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
+            corpus: a corpus made by `labram-jax prepare`.
+            split: train, validation or test.
+            baseline: also fit a band-power regression to the corpus' training split (classifiers).
+        """
+        from labram_jax.evaluation.evaluate import evaluate
+
+        print(evaluate(checkpoint, corpus, split, baseline))
+
+    _call(run, "evaluate", arguments)
+
+
+def embed(arguments: Sequence[str]) -> None:
+    def run(
+        checkpoint: Positional[Path],
+        source: Positional[Path],
+        out: Positional[Path],
+        pool: Literal["mean", "class_token", "none"] = "mean",
+        seconds: int = 10,
+        notch: float | None = 50.0,
+    ) -> None:
+        """Write features of a corpus or a recording to a .npz file (of a tokenizer: codes).
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
+            source: a corpus, or one recording in any format that MNE reads.
+            out: the file to write.
+            pool: one vector a window (mean, class_token), or one a patch (none).
+            seconds: length of the windows that a recording is cut into.
+            notch: mains frequency to take out of a recording in Hz, or None.
+        """
+        from labram_jax.evaluation.embed import embed
+
+        for name, shape in embed(checkpoint, source, out, pool=pool, seconds=seconds, notch=notch).items():
+            print(f"{name}: {' x '.join(map(str, shape))}")
+        print(f"written to {out}")
+
+    _call(run, "embed", arguments)
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    def run(path: Positional[Path]) -> None:
+        """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""
+        from labram_jax.evaluation.inspect import inspect
+
+        print(inspect(path))
+
+    _call(run, "inspect", arguments)
+
+
+def report(arguments: Sequence[str]) -> None:
+    def run(run: Positional[Path]) -> None:
+        """Draw the figures and tables of a run.
+
+        Args:
+            run: a run's directory.
+        """
+        from labram_jax.evaluation.report import write_report
+
+        print(f"report written to {write_report(run)}")
+
+    _call(run, "report", arguments)
+
+
+def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
+    tyro.cli(function, args=list(arguments), prog=f"labram-jax {name}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 if it went well, 2 with one sentence for bad input, 130 if interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, inspect, report)}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    name, *rest = arguments
+    try:
+        if name not in commands:
+            raise InputError(f"There is no command {name!r}; choose one of {', '.join(commands)}.")
+        commands[name](rest)
+    except InputError as error:
+        print(f"labram-jax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("labram-jax: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

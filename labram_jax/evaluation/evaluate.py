@@ -1,0 +1,136 @@
+"""Scores of a trained model on a corpus: what `labram-jax evaluate` prints and leaves in the run."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from labram_jax.config import (
+    ClassifierConfig,
+    DataConfig,
+    MaskedModelConfig,
+    PretrainingStageConfig,
+    StageConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+)
+from labram_jax.configfile import from_dict
+from labram_jax.data import pipeline
+from labram_jax.data.corpus import Corpus
+from labram_jax.errors import InputError
+from labram_jax.evaluation import metrics
+from labram_jax.evaluation.baseline import band_power_baseline
+from labram_jax.evaluation.heldout import predict
+from labram_jax.evaluation.published import published_for
+from labram_jax.evaluation.runlog import CONFIG, SCORES
+from labram_jax.evaluation.tables import score_rows, text_table
+from labram_jax.inference import Classifier, load
+from labram_jax.training.checkpoints import load_model, write_json
+from labram_jax.training.runs import make_stage
+from labram_jax.training.stage import Stage
+from labram_jax.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores by column ("fine-tuned", "band powers", ...) on one split; `str` is a table."""
+
+    title: str
+    columns: Mapping[str, Mapping[str, object]]
+    undefined: Mapping[str, str]
+
+    def __str__(self) -> str:
+        reasons = [f"{metric} has no value: {reason}" for metric, reason in self.undefined.items()]
+        return "\n".join([self.title, text_table(*score_rows(self.columns)), *reasons])
+
+
+def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", baseline: bool = True) -> Evaluation:
+    """Scores a model on one split of a corpus.
+
+    A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split) and the
+    paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
+    classifier's scores and predictions are also left in its run, for the report. Raises InputError for a model or
+    a corpus that cannot be used, or that do not fit each other.
+    """
+    opened = Corpus.open(corpus)
+    variables, values = load_model(checkpoint)
+    config = from_dict(values, str(checkpoint))
+    model = getattr(config, "model", config)
+    if isinstance(model, ClassifierConfig):
+        return _classifier(Path(checkpoint), model, opened, split, baseline)
+    data = _data_for(opened, split)
+    stage = _stage(config, model, data, opened, checkpoint)
+    batches = pipeline.evaluation(
+        [opened],
+        split=split,
+        batch_rows=data.batch_rows,
+        patch_slots=data.patch_slots,
+        segments=data.segments,
+        masked=isinstance(model, MaskedModelConfig),
+    )
+    params = variables.pop("params")
+    state = TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state=(), frozen=stage.frozen)
+    return Evaluation(_title(checkpoint, opened, split), {stage.name: stage.evaluate(state, iter(batches))}, {})
+
+
+def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split: str, baseline: bool) -> Evaluation:
+    if model.classes and corpus.classes != model.classes:
+        raise InputError(
+            f"{checkpoint} tells {', '.join(model.classes)} apart, but the corpus {corpus.path} has the classes "
+            f"{', '.join(corpus.classes or ('none',))}: give a corpus with the same task."
+        )
+    classifier = load(checkpoint)
+    assert isinstance(classifier, Classifier)
+    predictions, labels = predict(classifier, [corpus], split)
+    task = metrics.task_of(model.outputs, model.task == "regression")
+    scored = metrics.scorer(task)(predictions, labels)
+    columns: dict[str, Mapping[str, object]] = {"fine-tuned": scored.values}
+    if baseline:
+        classes = 0 if task == "regression" else max(2, model.outputs)
+        columns["band powers"] = band_power_baseline([corpus], classes, "train", split).scores
+    _leave_in_run(checkpoint, split, columns, predictions, labels)
+    papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
+    return Evaluation(_title(checkpoint, corpus, split), {**columns, **papers}, scored.undefined)
+
+
+def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarray, labels: np.ndarray) -> None:
+    """Adds to scores.json and writes the predictions, if the checkpoint is a run that was trained on this corpus."""
+    if not (run / CONFIG).is_file():
+        return
+    path = run / SCORES
+    scores = json.loads(path.read_text()) if path.is_file() else {}
+    scores |= {split: dict(columns["fine-tuned"])}
+    if "band powers" in columns:
+        scores["baseline"] = dict(columns["band powers"])
+    write_json(path, scores)
+    np.savez(run / f"predictions-{split}.npz", probabilities=predictions, labels=labels)
+
+
+def _data_for(corpus: Corpus, split: str) -> DataConfig:
+    """Rows that hold the split's longest window, and as many short ones as go in."""
+    lengths = [entry.patches for entry in corpus.configurations if entry.splits.get(split)]
+    if not lengths:
+        raise InputError(f"The corpus {corpus.path} has no windows in the split {split!r}: see `labram-jax inspect`.")
+    slots = max(256, max(lengths))
+    return DataConfig((str(corpus.path),), batch_rows=16, patch_slots=slots, segments=max(1, slots // min(lengths)))
+
+
+def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Path) -> Stage:
+    if not isinstance(config, StageConfig):
+        if not isinstance(model, TokenizerConfig):
+            raise InputError(
+                f"{checkpoint} is an encoder without the run it came from, so the tokenizer whose codes it predicts "
+                "is not known: evaluate the run, or fine-tune the encoder."
+            )
+        config = TokenizerStageConfig(run="", model=model)
+    config = dataclasses.replace(config, data=data)
+    assert isinstance(config, TokenizerStageConfig | PretrainingStageConfig)
+    return make_stage(config, [corpus], steps_per_epoch=1)
+
+
+def _title(checkpoint: str | Path, corpus: Corpus, split: str) -> str:
+    return f"{checkpoint} on {corpus.windows(split):,} windows of {corpus.name}, {split}"
