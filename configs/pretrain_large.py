@@ -1,0 +1,15 @@
+"""The published pretraining of the large encoder (46 million parameters): the base recipe with another encoder.
+
+    labram-jax train pretrain_large --run runs/large --tokenizer runs/tokenizer --data.corpora CORPUS [CORPUS ...]
+
+Prepare corpora and read scores as for pretrain_base.
+"""
+
+from configs.pretrain_base import config as base
+from labram_jax.config import large_encoder, replace
+
+config = replace(
+    base,
+    run="runs/pretrain_large",
+    **{"model.encoder": large_encoder(class_position="first_electrode", initialisation="pretraining")},
+)
