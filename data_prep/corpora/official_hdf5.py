@@ -55,8 +55,6 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         subjects = dict.fromkeys(planned.subject for planned in recordings)
         splits = split_subjects(subjects, options.fractions or FRACTIONS, options.seed)
         recordings = [replace(planned, spans=(Span(split=splits[planned.subject]),)) for planned in recordings]
-    if options.electrodes is not None:  # then which electrodes there are is decided by reading each group
-        recordings = [replace(planned, header=None) for planned in recordings]
     return corpus_plan(
         source.stem,
         recordings,
