@@ -4,7 +4,8 @@
     labram-jax train finetune_tuab_base --encoder runs/base --data.corpora corpora/tuab --loop.seed 0
     labram-jax evaluate runs/finetune_tuab_base corpora/tuab
 
-Published (mean ± std of 5 seeds): balanced accuracy .8140 ± .0019, AUC-PR .8965 ± .0016, AUROC .9022 ± .0009. 10 s windows of 23 electrodes; the best model on validation is tested.
+Published (mean ± std of 5 seeds): balanced accuracy .8140 ± .0019, AUC-PR .8965 ± .0016, AUROC .9022 ± .0009.
+Windows of 10 s of 23 electrodes; the best model on validation is tested.
 """
 
 from labram_jax.config import (

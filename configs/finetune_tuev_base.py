@@ -4,7 +4,8 @@
     labram-jax train finetune_tuev_base --encoder runs/base --data.corpora corpora/tuev --loop.seed 0
     labram-jax evaluate runs/finetune_tuev_base corpora/tuev
 
-Published (mean ± std of 5 seeds): balanced accuracy .6409 ± .0065, kappa .6637 ± .0093, weighted F1 .8312 ± .0052. 5 s windows of 23 electrodes; the best model on validation is tested.
+Published (mean ± std of 5 seeds): balanced accuracy .6409 ± .0065, kappa .6637 ± .0093, weighted F1 .8312 ± .0052.
+Windows of 5 s of 23 electrodes; the best model on validation is tested.
 """
 
 from labram_jax.config import (

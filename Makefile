@@ -1,0 +1,30 @@
+# Everything runs from a bare clone: the targets set up .venv first, with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_OUT ?= demo
+# Options of the demo, such as DEMO=--short
+DEMO ?=
+
+.PHONY: demo test lint format clean
+
+demo: .venv/installed
+	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
+
+test: .venv/installed
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,32 @@
+"""A small encoder for a small corpus and a laptop.
+
+    labram-jax train demo_pretraining --run runs/encoder --tokenizer runs/tokenizer --data.corpora CORPUS [CORPUS ...]
+
+Guessing evenly among 256 codes costs ln 256 = 5.545 in each view.
+"""
+
+from labram_jax.config import (
+    DataConfig,
+    EncoderConfig,
+    LoopConfig,
+    MaskedModelConfig,
+    OptimizerConfig,
+    PretrainingStageConfig,
+)
+
+config = PretrainingStageConfig(
+    run="runs/demo_pretraining",
+    model=MaskedModelConfig(
+        encoder=EncoderConfig(
+            width=100,
+            depth=4,
+            heads=5,
+            temporal_channels=4,
+            class_position="first_electrode",
+            initialisation="pretraining",
+        )
+    ),
+    data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
+    optimizer=OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-5, warmup_epochs=2),
+    loop=LoopConfig(epochs=20, evaluate_every_epochs=4, save_every_epochs=4),
+)
