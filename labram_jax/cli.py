@@ -65,8 +65,8 @@ def prepare(arguments: Sequence[str]) -> None:
 def train(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0].startswith("-"):
         raise InputError(
-            "Say which configuration to train: labram-jax train CONFIG [--dotted.override VALUE ...], where CONFIG is a "
-            ".py file or the name of one in configs/; labram-jax train CONFIG --help lists what can be overridden."
+            "Say which configuration to train: labram-jax train CONFIG [--dotted.override VALUE ...], where CONFIG is "
+            "a .py file or the name of one in configs/; labram-jax train CONFIG --help lists what can be overridden."
         )
     from labram_jax.configfile import load_file
 
@@ -78,8 +78,10 @@ def train(arguments: Sequence[str]) -> None:
     config = tyro.cli(
         type(default), default=default, args=overrides, prog=f"labram-jax train {name}", description=help_text
     )
+    from labram_jax.training.distributed import join
     from labram_jax.training.runs import train as start
 
+    join()
     result = start(config, tensorboard=tensorboard)
     if result.best is not None:
         print(f"best {result.best['metric']} {result.best['value']:.4f} on validation at step {result.best['step']}")
