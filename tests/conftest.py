@@ -1,0 +1,36 @@
+"""One small corpus and one trained run of each stage, for all tests that need something trained."""
+
+from pathlib import Path
+
+import pytest
+from small_runs import finetuning_config, pretraining_config, tokenizer_config, write_corpus
+
+from labram_jax.data.corpus import Corpus
+from labram_jax.training.runs import train
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Corpus:
+    """Two montages, two classes."""
+    return write_corpus(tmp_path_factory.mktemp("corpora") / "small")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_run(corpus, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "tokenizer"
+    train(tokenizer_config(run, [corpus.path]))
+    return run
+
+
+@pytest.fixture(scope="session")
+def pretraining_run(corpus, tokenizer_run, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "pretraining"
+    train(pretraining_config(run, [corpus.path], tokenizer_run))
+    return run
+
+
+@pytest.fixture(scope="session")
+def classifier_run(corpus, pretraining_run, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "classifier"
+    train(finetuning_config(run, [corpus.path], pretraining_run))
+    return run

@@ -1,0 +1,132 @@
+"""Corpora and configurations so small that every stage trains in seconds, and learns all the same.
+
+A window holds pink-ish noise and a rhythm, whose frequency its label decides: 6, 12 or 25 Hz for the classes 0, 1
+and 2. Where labels are vectors they are the amplitudes of two rhythms.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from data_prep.writer import finish_configuration, write_shard
+from labram_jax.config import (
+    ClassifierConfig,
+    CodebookTraining,
+    DataConfig,
+    EncoderConfig,
+    FinetuningStageConfig,
+    LoopConfig,
+    MaskedModelConfig,
+    OptimizerConfig,
+    PretrainingStageConfig,
+    QuantizerConfig,
+    StageConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+    replace,
+)
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.schema import ConfigurationInfo, CorpusInfo, record_features
+
+RHYTHMS_HZ = (6, 12, 25)
+CLASSES = ("slow", "middle", "fast")
+# Two montages of different lengths, so that rows hold windows of both: 8 and 3 patches.
+MONTAGES = ((("FP1", "FP2", "O1", "O2"), 2), (("C3", "CZ", "C4"), 1))
+SPLITS = {"train": 72, "validation": 12, "test": 12}
+CODES = 16
+
+
+def window(electrodes: int, seconds: int, amplitudes: Sequence[float], seed: Any) -> Float[np.ndarray, "C samples"]:
+    """Noise of 10 microvolts and rhythms of the given amplitudes, each electrode at its own phase."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(seconds * 200) / 200
+    noise = np.cumsum(generator.standard_normal((electrodes, len(time))), axis=1)
+    eeg = 10 * (noise - noise.mean(axis=1, keepdims=True)) / noise.std(axis=1, keepdims=True)
+    for frequency, amplitude in zip(RHYTHMS_HZ, amplitudes, strict=False):
+        phases = generator.uniform(0, 2 * np.pi, (electrodes, 1))
+        eeg += amplitude * np.sin(2 * np.pi * frequency * time + phases)
+    return eeg
+
+
+def write_corpus(
+    folder: Path,
+    montages=MONTAGES,
+    splits: dict[str, int] = SPLITS,
+    label: str | None = "class",
+    classes: int = 2,
+    seed: int = 0,
+) -> Corpus:
+    """Writes a corpus with as many windows of each montage in each split as `splits` says; classes alternate."""
+    configurations = []
+    for montage, (electrodes, seconds) in enumerate(montages):
+        directory = folder / f"{len(electrodes)}ch-{seconds}s"
+        features = record_features(len(electrodes), seconds, "float32", label, 2 if label == "vector" else None)
+        shards = {}
+        for place, (split, count) in enumerate(splits.items()):
+            seeds = [(seed, montage, place, number) for number in range(count)]
+            records = (_record(len(electrodes), seconds, label, classes, seeds[n], n) for n in range(count))
+            path = folder / f"{directory.name}-{split}"
+            shards[split] = [(path, write_shard(path, records, features))]
+        counts = finish_configuration(directory, features, shards, {})
+        configurations.append(ConfigurationInfo(directory.name, tuple(electrodes), seconds, counts))
+    names = CLASSES[:classes] if label == "class" else None
+    CorpusInfo(folder.name, tuple(configurations), names, label, 2 if label == "vector" else None).write(folder)
+    return Corpus.open(folder)
+
+
+def _record(electrodes: int, seconds: int, label: str | None, classes: int, seed: tuple, number: int) -> dict:
+    if label == "vector":
+        amplitudes = np.random.default_rng((*seed, 1)).uniform(0, 60, 2)
+        target = {"label": (amplitudes / 60).astype(np.float32)}
+    else:
+        amplitudes = 40 * np.eye(len(RHYTHMS_HZ))[number % classes]
+        target = {"label": number % classes} if label == "class" else {}
+    return {
+        "eeg": window(electrodes, seconds, amplitudes, seed).astype(np.float32),
+        "subject": f"s{number % 3}",
+        "recording": f"s{number % 3}/rest",
+        "start_seconds": float(number * seconds),
+        **target,
+    }
+
+
+def small_encoder(**changes) -> EncoderConfig:
+    """Width 100, one block: the smallest that the temporal convolution's four groups allow."""
+    return EncoderConfig(**{"width": 100, "depth": 1, "heads": 5, "temporal_channels": 4} | changes)
+
+
+def small_tokenizer() -> TokenizerConfig:
+    encoder = small_encoder(qkv_bias=True, qk_norm=False, layer_scale=0.0)
+    return TokenizerConfig(encoder, encoder, QuantizerConfig(CODES, 8))
+
+
+def tokenizer_config(run: Path, corpora: Sequence[Path], **changes) -> TokenizerStageConfig:
+    """One epoch past the quantizer, then two with the codebook; a checkpoint after each."""
+    codebook = CodebookTraining(bypass_epochs=1, commitment_warmup_epochs=0.5, restart_below=0.2)
+    return _config(TokenizerStageConfig, run, corpora, 3, changes, model=small_tokenizer(), codebook=codebook)
+
+
+def pretraining_config(run: Path, corpora: Sequence[Path], tokenizer: Path, **changes) -> PretrainingStageConfig:
+    encoder = small_encoder(class_position="first_electrode", initialisation="pretraining")
+    model = MaskedModelConfig(encoder, codes=8192)  # the tokenizer's 16 take its place
+    return _config(PretrainingStageConfig, run, corpora, 3, changes, model=model, tokenizer=str(tokenizer))
+
+
+def finetuning_config(run: Path, corpora: Sequence[Path], encoder: Path | str = "", **changes) -> FinetuningStageConfig:
+    model = ClassifierConfig(small_encoder())
+    return _config(FinetuningStageConfig, run, corpora, 3, changes, model=model, encoder=str(encoder))
+
+
+def _config(stage: type[StageConfig], run: Path, corpora: Sequence[Path], epochs: float, changes: dict, **fields):
+    config = stage(
+        run=str(run),
+        data=DataConfig(tuple(map(str, corpora)), batch_rows=4, patch_slots=16, segments=4, threads=1, prefetch=2),
+        # A constant rate, so that how long a run is to last does not change its beginning.
+        optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=2e-3, warmup_epochs=0, layer_decay=0.9),
+        loop=LoopConfig(epochs=epochs, log_every=5, seed=1),
+        **fields,
+    )
+    return replace(config, **changes)
