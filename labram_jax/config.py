@@ -61,6 +61,7 @@ class EncoderConfig:
             f"encoder width {self.width} cannot be divided into {self.heads} heads; choose a divisor of the width.",
         )
         _require(self.depth >= 1, f"encoder depth {self.depth} must be at least 1.")
+        _require(self.mlp_ratio >= 1, f"mlp_ratio {self.mlp_ratio} must be at least 1.")
         _require(0 <= self.drop_path < 1, f"drop_path {self.drop_path} must lie in [0, 1).")
         _require(self.layer_scale >= 0, f"layer_scale {self.layer_scale} must not be negative (0 leaves it out).")
 
@@ -159,6 +160,10 @@ class ComputeConfig:
     code_chunk: int = 4096
     """Patches whose distances to all codes (or logits over all codes) exist at one time."""
 
+    def __post_init__(self):
+        for name in ("unroll", "code_chunk"):
+            _require(getattr(self, name) >= 1, f"compute.{name} must be at least 1, not {getattr(self, name)}.")
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -210,8 +215,13 @@ class OptimizerConfig:
 
     def __post_init__(self):
         _require(self.learning_rate > 0, f"optimizer.learning_rate {self.learning_rate} must be positive.")
-        _require(self.warmup_epochs >= 0, f"optimizer.warmup_epochs {self.warmup_epochs} must not be negative.")
-        _require(all(0 <= b < 1 for b in self.betas), f"optimizer.betas {self.betas} must lie in [0, 1).")
+        _require(self.epsilon > 0, f"optimizer.epsilon {self.epsilon} must be positive.")
+        for name in ("final_learning_rate", "warmup_epochs", "weight_decay"):
+            _require(getattr(self, name) >= 0, f"optimizer.{name} {getattr(self, name)} must not be negative.")
+        _require(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            f"optimizer.betas {self.betas} must be two numbers in [0, 1).",
+        )
         _require(
             self.clip_norm is None or self.clip_norm > 0,
             f"optimizer.clip_norm {self.clip_norm} must be positive.",
@@ -238,6 +248,7 @@ class LoopConfig:
         for name in ("evaluate_every_epochs", "save_every_epochs"):
             _require(getattr(self, name) > 0, f"loop.{name} {getattr(self, name)} must be positive.")
         _require(self.log_every >= 1 and self.keep >= 1, "loop.log_every and loop.keep must be at least 1.")
+        _require(self.seed >= 0, f"loop.seed {self.seed} must not be negative.")
 
 
 @dataclass(frozen=True)
@@ -317,6 +328,9 @@ class FinetuningStageConfig(StageConfig):
     select_by: Literal["auto", "auroc", "cohen_kappa", "balanced_accuracy", "accuracy", "loss", "r2"] = "auto"
     """Validation metric of the best model; "auto" is AUROC (binary), kappa (multi-class), R2 (regression)."""
     trainable: Literal["all", "head"] = "all"
+
+    def __post_init__(self):
+        _require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing} must lie in [0, 1).")
 
 
 AnyStageConfig = TokenizerStageConfig | PretrainingStageConfig | FinetuningStageConfig

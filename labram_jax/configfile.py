@@ -51,13 +51,19 @@ def _value(hint, value, where: str):
     if origin is typing.Literal and value in arguments:
         return value
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(arguments[0], item, where) for item in value)
+        hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(hints) == len(value):
+            return tuple(_value(own, item, where) for own, item in zip(hints, value, strict=True))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value
-    wanted = " or ".join(map(repr, arguments)) if origin is typing.Literal else getattr(hint, "__name__", str(hint))
+    wanted = " or ".join(map(repr, arguments)) if origin is typing.Literal else _name_of(hint)
     raise InputError(f"{where} is {value!r}, but {wanted} is wanted.")
+
+
+def _name_of(hint) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def load_file(name: str) -> AnyStageConfig:
@@ -84,7 +90,8 @@ def load_file(name: str) -> AnyStageConfig:
         raise InputError(
             f"{path} defines no `config` of a stage ({', '.join(cls.__name__ for cls in STAGES.values())})."
         )
-    return config
+    # Dataclasses check neither the types of what they are given nor the values of a Literal.
+    return from_dict(to_dict(config), str(path))
 
 
 def config_folder() -> Path:
