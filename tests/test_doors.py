@@ -121,9 +121,11 @@ def test_the_package_and_its_command_open_at_once():
 
 # Calls that change the object whose method they are.
 CHANGING = frozenset(
-    "append extend insert remove pop popitem clear sort reverse add discard update setdefault "
-    "appendleft popleft extendleft difference_update intersection_update symmetric_difference_update "
-    "__setitem__ __delitem__ __setattr__".split()
+    (
+        *("append", "extend", "insert", "remove", "pop", "popitem", "clear", "sort", "reverse", "add", "discard"),
+        *("update", "setdefault", "appendleft", "popleft", "difference_update", "intersection_update"),
+        *("symmetric_difference_update", "__setitem__", "__delitem__", "__setattr__"),
+    )
 )
 # Decorators that keep results at module level; what they keep follows from the arguments, but it is state all the same
 # unless the function takes no argument and so holds a constant.
