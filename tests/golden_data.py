@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Float
 from safetensors.numpy import load_file
@@ -29,6 +30,11 @@ ELECTRODE_IDS = np.array([20, 1, 89, 40, 64, 42, 83])  # FZ FP1 T3 C3 PZ CZ O2: 
 ABSOLUTE = 5e-6
 RELATIVE_LOSS = 1e-5
 RELATIVE_GRADIENT = 1e-4
+
+# These tests compile far longer than they compute: without the compiler's most expensive passes they take half as long.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+)
 
 
 @functools.cache

@@ -20,7 +20,7 @@ class Window(NamedTuple):
 
 
 def make_window(eeg: Float[np.ndarray, "C samples"], electrode_ids: Sequence[int], mask=None, codes=None) -> Window:
-    """A window from a signal that is already divided by 100, electrode by electrode; unmasked with code 0 by default."""
+    """A window from a signal that is already divided by 100; by default nothing is masked and all codes are 0."""
     seconds = eeg.shape[1] // 200
     count = len(electrode_ids) * seconds
     return Window(
@@ -45,7 +45,7 @@ def pack_rows(
 ) -> Packed:
     """Puts windows into rows in the given order, each after `gap` empty slots.
 
-    Padding holds loud noise of standard deviation `garbage`, random addresses, masks and codes: whatever leaks out of it shows.
+    Padding holds noise of standard deviation `garbage`, random addresses, masks and codes: a leak out of it shows.
     """
     random = np.random.default_rng(seed)
     shape = (len(rows), slots)

@@ -6,9 +6,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_data import imported_encoder, tiny_classifier, tiny_masked_model, tiny_tokenizer, weights
+from golden_data import imported_encoder, quick_jit, tiny_classifier, tiny_masked_model, tiny_tokenizer, weights
 
 from labram_jax.config import ComputeConfig
 from labram_jax.convert.official import from_official, to_official
@@ -21,13 +22,13 @@ class Loaded:
     def __init__(self, kind: type[nn.Module], config, tensors: Mapping[str, np.ndarray], compute=ComputeConfig()):
         self.config = config
         self.module = kind(config, compute)
-        self.variables = from_official(tensors, config)
+        self.variables = jax.tree.map(jnp.asarray, from_official(tensors, config))
         self._compiled: dict[Any, Callable] = {}
 
     def run(self, method: str | Callable, *inputs, variables=None):
         """Calls a method of the model, or a function whose first argument is the model."""
         if method not in self._compiled:
-            self._compiled[method] = jax.jit(functools.partial(self.module.apply, method=method))
+            self._compiled[method] = quick_jit(functools.partial(self.module.apply, method=method))
         return self._compiled[method](self.variables if variables is None else variables, *inputs)
 
     def gradients(self, loss: Callable, *inputs) -> tuple[Any, dict[str, np.ndarray]]:
@@ -37,7 +38,7 @@ class Loaded:
             def evaluate(params, others, *inputs):
                 return self.module.apply({"params": params, **others}, *inputs, method=loss)
 
-            self._compiled["gradients", loss] = jax.jit(jax.value_and_grad(evaluate))
+            self._compiled["gradients", loss] = quick_jit(jax.value_and_grad(evaluate))
         others = {name: value for name, value in self.variables.items() if name != "params"}
         value, gradients = self._compiled["gradients", loss](self.variables["params"], others, *inputs)
         return value, to_official({**others, "params": gradients}, self.config)

@@ -1,12 +1,11 @@
 """The fine-tuning model gives the values of the official one, whose encoder it imports from pretraining."""
 
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from golden_data import arrays, check, check_gradients, check_loss, windows
 
 from labram_jax.models.encoder import drop_path_factors
+from labram_jax.training.finetuning import classification_loss
 
 GOLDEN = "finetune"
 
@@ -16,17 +15,13 @@ def joined(tokens):
     return np.concatenate(tokens, axis=1)
 
 
-def binary_loss(model, batch, targets):
-    return optax.sigmoid_binary_cross_entropy(model(batch)[:, 0], targets).mean()
-
-
 def smoothed_loss(model, batch, targets):
-    logits = model(batch)[:, 0]
-    labels = optax.smooth_labels(jnp.eye(logits.shape[-1])[targets], 0.1)
-    return optax.softmax_cross_entropy(logits, labels).mean()
+    return classification_loss(model(batch), targets, smoothing=0.1)
 
 
-LOSSES = {"cls1": binary_loss, "cls6": smoothed_loss}
+def labels(case: str):
+    """Class indices [B, S]; the golden ones of the binary case are numbers, one for each output."""
+    return arrays(GOLDEN)[f"{case}/targets"].reshape(-1, 1).astype(np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +39,9 @@ def test_logits(classifiers, batches, case, name):
 def test_features(classifiers, batches, case):
     model, batch = classifiers[case], batches["main"]
     check(model.run("pooled", batch)[:, 0], GOLDEN, f"{case}/main/pooled_features")
-    features = model.run("features", batch)
-    check(features[1], GOLDEN, f"{case}/main/patch_tokens")
-    check(joined(features), GOLDEN, f"{case}/main/all_tokens")
+    features = joined(model.run(lambda model, batch: [model.norm(tokens) for tokens in model.tokens(batch)], batch))
+    check(features, GOLDEN, f"{case}/main/all_tokens")
+    check(features[:, 1:], GOLDEN, f"{case}/main/patch_tokens")
 
 
 def test_encoder_step_by_step(classifiers, batches):
@@ -66,8 +61,10 @@ def test_options_of_the_official_command_line(classifiers, batches, case):
 @pytest.mark.parametrize("case", ["cls1", "cls6"])
 def test_gradients(classifiers, batches, case):
     golden = arrays(GOLDEN)
-    loss, gradients = classifiers[case].gradients(LOSSES[case], batches["main"], golden[f"{case}/targets"])
+    loss, gradients = classifiers[case].gradients(smoothed_loss, batches["main"], labels(case))
+    logits = golden[f"{case}/main/logits"][:, None]
     check_loss(loss, GOLDEN, f"{case}/loss_train_criterion")
+    check_loss(classification_loss(logits, labels(case)), GOLDEN, f"{case}/loss_plain_ce")
     check_gradients(gradients, GOLDEN, f"{case}/grad/")
     norm = np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in gradients.values()))
     np.testing.assert_allclose(norm, golden[f"{case}/grad_norm"], rtol=1e-5)

@@ -1,16 +1,13 @@
 """The base models at full size, with weights that are regenerated from a recipe."""
 
-import jax
 import numpy as np
 import pytest
-from golden_data import arrays, check_loss, facts, largest_difference, recipe_weights, windows
+from golden_data import arrays, check_loss, facts, largest_difference, quick_jit, recipe_weights, windows
 
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, TokenizerConfig
 from labram_jax.convert.official import from_official
 from labram_jax.models import ClassifierModel, MaskedModel, TokenizerModel
-from labram_jax.models.quantizer import commitment_loss
-from labram_jax.models.segments import valid_mean
-from labram_jax.models.spectrum import spectral_targets
+from labram_jax.training.tokenizer import tokenizer_losses
 
 GOLDEN = "fullsize_recipe"
 
@@ -50,7 +47,7 @@ def tokenized(short):
         features = model.encoder_norm(model.encoder(batch)[1])
         return features, model.latent_head(features), model(batch)
 
-    forward = jax.jit(lambda variables, batch: TokenizerModel(config).apply(variables, batch, method=everything))
+    forward = quick_jit(lambda variables, batch: TokenizerModel(config).apply(variables, batch, method=everything))
     return forward(weights(config), short)
 
 
@@ -61,15 +58,10 @@ def test_tokenizer(tokenized, short):
     np.testing.assert_array_equal(output.quantized.codes, arrays(GOLDEN)["vqnsp_base/indices"].reshape(-1))
     check(output.amplitude, "vqnsp_base/rec_amplitude", 3)
     check(output.phase, "vqnsp_base/rec_angle", 3)
-    amplitude, phase = spectral_targets(short.patches, short.membership)
-    quantized = output.quantized
-    losses = {
-        "quant_loss": commitment_loss(quantized.latents, quantized.vectors, quantized.weights),
-        "rec_loss": valid_mean((output.amplitude - amplitude) ** 2, short.valid),
-        "rec_angle_loss": valid_mean((output.phase - phase) ** 2, short.valid),
-    }
-    for name, loss in losses.items():
-        check_loss(loss, GOLDEN, f"vqnsp_base/{name}")
+    losses = tokenizer_losses(output, short)
+    check_loss(losses["commitment_loss"], GOLDEN, "vqnsp_base/quant_loss")
+    check_loss(losses["amplitude_loss"], GOLDEN, "vqnsp_base/rec_loss")
+    check_loss(losses["phase_loss"], GOLDEN, "vqnsp_base/rec_angle_loss")
     check_loss(sum(losses.values()), GOLDEN, "vqnsp_base/total_loss")
 
 
@@ -80,7 +72,7 @@ def test_masked_model(short):
     def everything(model, batch, codes):
         return model.features(batch, batch.mask), model.logits(model.hidden(batch)), model(batch, codes)
 
-    forward = jax.jit(lambda variables, *inputs: MaskedModel(config).apply(variables, *inputs, method=everything))
+    forward = quick_jit(lambda variables, *inputs: MaskedModel(config).apply(variables, *inputs, method=everything))
     features, logits, scores = forward(weights(config), short, codes)
     check(np.concatenate(features, axis=1), "labram_base/student_all_tokens", 3)
     mask, logits = np.asarray(short.mask), np.asarray(logits)
@@ -95,7 +87,7 @@ def test_classifier(outputs):
     config, golden = ClassifierConfig(outputs=outputs), arrays(GOLDEN)
     batch = windows(golden["x_tuab"], golden["input_chans_tuab"][1:])
     model = ClassifierModel(config)
-    forward = jax.jit(lambda variables, batch: model.apply(variables, batch, method=lambda m, b: (m.pooled(b), m(b))))
+    forward = quick_jit(lambda variables, batch: model.apply(variables, batch, method=lambda m, b: (m.pooled(b), m(b))))
     pooled, logits = forward(weights(config), batch)
     check(pooled, "finetune_base/pooled_features")
     check(logits, f"finetune_base/nc{outputs}/logits")
