@@ -1,6 +1,6 @@
 """The baseline beside every classifier: logistic regression on log band powers, as the field has long done it."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from labram_jax.config import SAMPLE_RATE
-from labram_jax.data.corpus import Corpus, WindowSource
+from labram_jax.data.corpus import Corpus
 from labram_jax.errors import InputError
 from labram_jax.evaluation import metrics
 from labram_jax.progress import Progress
@@ -149,7 +149,7 @@ def _powers(
     return np.stack(powers), np.asarray(labels)
 
 
-def evenly_spread(source: WindowSource, share: float) -> list[int]:
+def evenly_spread(source: Sized, share: float) -> list[int]:
     """Returns the indices of about `share` (0..1) of a source's windows, first and last among them."""
     count = max(1, round(share * len(source)))
     return np.unique(np.linspace(0, len(source) - 1, count).round().astype(int)).tolist()

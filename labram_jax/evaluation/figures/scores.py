@@ -18,7 +18,7 @@ def confusion(targets: Int[np.ndarray, "N"], predicted: Int[np.ndarray, "N"], cl
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     side = max(2.6, 0.85 * len(classes) + 0.9)
-    figure, axes = style.new_figure(size=(side + 1.5, side + 0.3))
+    figure, axes = style.new_figure(size=(side + 2.2, side + 0.3))
     axis = axes[0, 0]
     axis.grid(False)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
