@@ -273,10 +273,17 @@ def read_meta(where: Path) -> dict:
 def _read(reader: Callable[[], Any], where: Path) -> Any:
     try:
         return reader()
-    except (ValueError, KeyError, OSError) as error:
-        array = re.search(r'Error reading "([^"]+?)/[\d.]+"', str(error))
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:  # damage surfaces as whatever the storage layer raises, a bare Exception among others
+        array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(_causes(error)))
         what = f"array {array[1].replace('.', '/')}" if array else "it"
         raise InputError(f"checkpoint {where} is damaged: {what} cannot be read.") from error
+
+
+def _causes(error: BaseException | None) -> list[str]:
+    """The messages of an error and of what led to it."""
+    return [] if error is None else [str(error), *_causes(error.__cause__ or error.__context__)]
 
 
 def check_digests(items: Mapping[str, PyTree], expected: Mapping[str, str], where: Path) -> None:
