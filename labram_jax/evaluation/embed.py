@@ -8,6 +8,7 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.schema import CORPUS_FILE, RATE_HZ, SAMPLES
 from labram_jax.errors import InputError
 from labram_jax.inference import Model, Pooling, Tokenizer, load
+from labram_jax.montage import check_seconds
 from labram_jax.progress import Progress
 
 CHUNK = 64
@@ -81,6 +82,7 @@ def _recording(model: Model, path: Path, pool: Pooling, seconds: int, notch: flo
     from data_prep.plan import Filters
     from data_prep.recording import read
 
+    check_seconds(seconds)
     signal = clean(read(path), filters=Filters(notch=notch))
     window = seconds * SAMPLES
     count = signal.eeg.shape[1] // window

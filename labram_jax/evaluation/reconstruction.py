@@ -28,11 +28,11 @@ class SpectralComparison:
 
     def amplitude_correlation(self) -> Float[np.ndarray, "C F"]:
         """Correlation over patches between original and reconstructed amplitude: does each follow the changes?"""
-        return _correlation(self.original, self.reconstructed, axis=0)
-
-    def spectral_correlation(self) -> Float[np.ndarray, "C"]:
-        """Mean correlation over frequencies of a patch's two amplitude spectra, per electrode."""
-        return np.nanmean(_correlation(self.original, self.reconstructed, axis=-1), axis=0)
+        original, reconstructed = (part - part.mean(axis=0) for part in (self.original, self.reconstructed))
+        scale = np.sqrt((original**2).sum(axis=0) * (reconstructed**2).sum(axis=0))
+        # Without any change in one of them there is nothing to follow.
+        undefined = np.full(scale.shape, np.nan)
+        return np.divide((original * reconstructed).sum(axis=0), scale, out=undefined, where=scale > 0)
 
 
 def compare_spectra(
@@ -67,9 +67,3 @@ def _unstandardised(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 def _by_patch(values: Float[np.ndarray, "N C A F"]) -> Float[np.ndarray, "patches C F"]:
     return values.transpose(0, 2, 1, 3).reshape(-1, values.shape[1], values.shape[3])
-
-
-def _correlation(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
-    a, b = (part - part.mean(axis=axis, keepdims=True) for part in (a, b))
-    scale = np.sqrt((a**2).sum(axis=axis) * (b**2).sum(axis=axis))
-    return np.divide((a * b).sum(axis=axis), scale, out=np.full(scale.shape, np.nan), where=scale > 0)

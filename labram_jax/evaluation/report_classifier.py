@@ -123,10 +123,12 @@ def _chance(task: metrics.Task, labels: np.ndarray) -> dict[str, float]:
 
 def _alpha_maps(page: Page, baseline: Baseline, classes: Sequence[str]) -> None:
     """Alpha power of each class against the others, in dB: what of the classes a person could see."""
-    placed, left_out = scalp.placeable(baseline.electrodes)
     present = [index for index in range(len(classes)) if (baseline.labels == index).any()]
-    if len(placed) < scalp.LEAST_ELECTRODES or len(present) < 2:
-        page.note(f"Scalp map: {len(placed)} electrodes can be placed (not {', '.join(left_out)}).")
+    if reason := scalp.too_few(baseline.electrodes):
+        page.note(f"Scalp map: {reason}.")
+        return
+    if len(present) < 2:
+        page.note("Scalp map: the test windows have one class alone.")
         return
     bands = [index for index, name in enumerate(BANDS_HZ) if "alpha" in name]
     decibel = 10 / np.log(10) * baseline.powers[:, :, bands].mean(axis=-1)

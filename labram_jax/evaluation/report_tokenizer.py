@@ -75,9 +75,8 @@ def _figures(page: Page, name: str, title: str, comparison: SpectralComparison) 
         f"fidelity-{name}", spectra.fidelity(comparison),
         "Whether amplitude follows the original from patch to patch (1: fully), and whether phase does (0: chance).",
     )  # fmt: skip
-    placed, left_out = scalp.placeable(comparison.electrodes)
-    if len(placed) < scalp.LEAST_ELECTRODES:
-        page.note(f"Scalp map of {title}: only {len(placed)} of its electrodes can be placed ({', '.join(left_out)}).")
+    if reason := scalp.too_few(comparison.electrodes):
+        page.note(f"Scalp map of {title}: {reason}.")
         return
     correlation = comparison.amplitude_correlation()
     maps = {

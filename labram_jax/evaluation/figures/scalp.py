@@ -31,6 +31,16 @@ def placeable(electrodes: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
     return placed, tuple(left_out)
 
 
+def too_few(electrodes: Sequence[str]) -> str | None:
+    """Says why a montage cannot be drawn on a head; None if it can."""
+    placed, _ = placeable(electrodes)
+    if len(placed) >= LEAST_ELECTRODES:
+        return None
+    return (
+        f"only {len(placed)} of {len(electrodes)} electrodes can be placed on the head, {LEAST_ELECTRODES} are needed"
+    )
+
+
 @style.styled
 def scalp_maps(
     maps: Mapping[str, Float[np.ndarray, "C"]],
@@ -43,9 +53,9 @@ def scalp_maps(
     `diverging` centres the colours on 0. Electrodes without a place are left out and named below the heads.
     Raises ValueError with fewer than five electrodes to place.
     """
+    if reason := too_few(electrodes):
+        raise ValueError(reason)
     placed, left_out = placeable(electrodes)
-    if len(placed) < LEAST_ELECTRODES:
-        raise ValueError(f"a scalp map needs {LEAST_ELECTRODES} electrodes, {len(placed)} can be placed")
     known, _ = _positions()
     info = _centred_info([known[electrodes[index].upper()][0] for index in placed])
     values = {title: np.asarray(value, dtype=float)[placed] for title, value in maps.items()}

@@ -78,7 +78,9 @@ def score_bars(
             places, means, width * 0.92, color=style.CYCLE[index % len(style.CYCLE)], label=model,
             yerr=errors if any(errors) else None, error_kw={"lw": 1, "ecolor": style.INK},
         )  # fmt: skip
-        axis.bar_label(bars, [f"{mean:.2f}".replace("0.", ".") for mean in means], fontsize=7, padding=2)
+        axis.bar_label(
+            bars, [f"{mean:.2f}".replace("-0.", "-.").removeprefix("0") for mean in means], fontsize=7, padding=2
+        )
     for place, name in enumerate(names):
         if chance and name in chance:
             axis.plot([place - 0.45, place + 0.45], [chance[name]] * 2, color=style.INK, ls=":", lw=1.2)
