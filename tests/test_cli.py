@@ -1,0 +1,219 @@
+"""The command line: what it does when all is well, and one sentence, exit code 2 and clean hands when it is not."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from sentences import assert_one_sentence
+from small_runs import MONTAGES, write_corpus
+
+from labram_jax import cli
+
+COMMANDS = ("demo", "prepare", "train", "evaluate", "embed", "inspect", "report")
+
+
+def write_edf(path: Path, names: list[str], seconds: int = 6) -> Path:
+    """Writes noise of 20 microvolts at 100 Hz."""
+    samples = np.random.default_rng(0).normal(scale=20e-6, size=(len(names), 100 * seconds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = mne.io.RawArray(samples, mne.create_info(names, 100.0, "eeg"), verbose="ERROR")
+    mne.export.export_raw(path, raw, verbose="ERROR")
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, corpus, tokenizer_run) -> Path:
+    """A folder in which everything has something wrong with it, but good.edf, ./small, and ./tokenizer."""
+    root = tmp_path_factory.mktemp("inputs")
+    write_edf(root / "good" / "good.edf", ["Fp1", "Fp2", "O1", "O2"])
+    (root / "empty").mkdir()
+    (root / "text").mkdir()
+    (root / "text" / "notes.edf").write_text("this is no EEG\n" * 100)
+    whole = write_edf(root / "truncated" / "cut.edf", ["Fp1", "Fp2"]).read_bytes()
+    (root / "truncated" / "cut.edf").write_bytes(whole[: len(whole) // 2])
+    write_edf(root / "unknown" / "probes.edf", ["Left", "Right"])
+    (root / "missing.csv").write_text("path,label\ngood.edf,rest\nabsent.edf,task\n")
+    shutil.copytree(corpus.path, root / "small")
+    shutil.copytree(tokenizer_run, root / "tokenizer")
+    shutil.copytree(corpus.path, root / "future")
+    description = (root / "future" / "corpus.json").read_text()
+    (root / "future" / "corpus.json").write_text(description.replace('"format": 1', '"format": 99'))
+    splits = {"train": 2}
+    write_corpus(root / "unlabelled", MONTAGES[:1], splits, label=None)
+    write_corpus(root / "three", MONTAGES[:1], splits, classes=3)
+    write_corpus(root / "lonely", MONTAGES[:1], splits, classes=1)
+    (root / "misspelt.py").write_text(
+        "from labram_jax.config import *\nconfig = TokenizerStageConfig(run='run', loop=LoopConfig(epoch=3))\n"
+    )
+    (root / "impossible.py").write_text(
+        "from labram_jax.config import *\nconfig = TokenizerStageConfig(run='run', loop=LoopConfig(epochs=-3))\n"
+    )
+    return root
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file below a folder; of folders only that they are there."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.rglob("*")
+    }
+
+
+def complaint(stderr: str) -> str:
+    """The one sentence after the command's name; what comes before it can only be progress."""
+    *before, last = stderr.splitlines()
+    assert last.startswith("labram-jax: ") and not any("labram-jax: " in line or "Error" in line for line in before)
+    return last.removeprefix("labram-jax: ")
+
+
+FINETUNE = "train demo_finetuning --run run --data.patch-slots 16 --data.corpora"
+PRETRAIN = "train demo_pretraining --run run --data.corpora small --data.patch-slots 16"
+BAD = {
+    "frobnicate": "no command 'frobnicate'; choose one of demo, prepare, train",
+    "inspect absent.edf": "nothing at absent.edf: check the path",
+    "inspect text/notes.edf": "text/notes.edf .*EEG|text/notes.edf .*EDF",
+    "inspect truncated/cut.edf": "cut.edf .*(truncated|shorter|breaks off)",
+    "inspect empty": "empty is neither a run, nor a checkpoint",
+    "inspect future": "future has format 99, but this version reads 1: prepare the corpus again",
+    "prepare nosuch good out": "no corpus called 'nosuch'; choose one of folder, eegmat",
+    "prepare folder absent out": "no folder absent",
+    "prepare folder empty out": "empty holds no EEG recording",
+    "prepare folder good/good.edf out": "good.edf is one file; give the folder",
+    "prepare folder text out --split-by none --jobs 1": "None of the 1 recordings of text can be used .*notes.edf",
+    "prepare folder truncated out --split-by none --jobs 1": "None of the 1 recordings of truncated can be used .*cut.edf",
+    "prepare folder unknown out --split-by none --jobs 1": r"known electrode: rename them to 10-20 names",
+    "prepare folder good out --manifest missing.csv": "missing.csv, line 3: there is no file good/absent.edf",
+    "prepare folder good out --manifest absent.csv": "no manifest absent.csv",
+    "prepare folder good small --split-by none": "small exists already: choose another folder",
+    "prepare folder good empty/.. --split-by none --overwrite": "exists and is not a corpus: it will not be overwritten",
+    "train": "Say which configuration to train",
+    "train demo_tokeniser": r"no configuration 'demo_tokeniser' \(perhaps 'demo_tokenizer'\?\)",
+    "train misspelt.py": "misspelt.py does not run .*unexpected keyword argument 'epoch'",
+    "train impossible.py": "impossible.py: loop.epochs -3 must be positive",
+    "train demo_tokenizer --run run": "names no corpus: give --data.corpora",
+    "train demo_tokenizer --run run --data.corpora absent": "no corpus absent",
+    "train demo_tokenizer --run run --data.corpora good": "good is not a corpus",
+    "train demo_tokenizer --run run --data.corpora future": "future has format 99",
+    "train demo_tokenizer --run run --data.corpora small --data.patch-slots 4": "at least 8 patch slots instead of 4",
+    "train demo_tokenizer --run run --data.corpora small --mesh.data 3": r"mesh \(data 3, .* does not fit 1 device",
+    "train demo_tokenizer --run tokenizer --data.corpora small": "tokenizer was started with .*give another run direc",
+    "train demo_tokenizer --run run --data.corpora small --data.train-split dev": "no windows in the split 'dev'",
+    PRETRAIN: "give --tokenizer RUN",
+    f"{PRETRAIN} --tokenizer absent": "absent does not exist: give a run",
+    f"{PRETRAIN} --tokenizer good": "good is neither a run",
+    f"{FINETUNE} small --encoder tokenizer": "tokenizer holds no encoder: give a run of pretraining or fine-tuning",
+    f"{FINETUNE} unlabelled": "unlabelled has no labels: prepare it with a task or a manifest",
+    f"{FINETUNE} small three": "small and three have different labels: train one at a time",
+    f"{FINETUNE} lonely": "lonely has one class alone .slow.: nothing can be learnt",
+    "evaluate absent small": "absent does not exist: give a run",
+    "evaluate tokenizer absent": "no corpus absent",
+    "evaluate tokenizer future": "future has format 99",
+    "evaluate tokenizer small --split dev": "small has no windows in the split 'dev'",
+    "embed tokenizer absent.edf out.npz": "no file absent.edf",
+    "embed tokenizer truncated/cut.edf out.npz": "cut.edf .*(truncated|shorter|breaks off)",
+    "embed tokenizer unknown/probes.edf out.npz": "known electrode: rename them",
+    "embed tokenizer good/good.edf out.npz --seconds 10": "good.edf lasts 6.0 s, less than one window of 10 s",
+    "embed tokenizer good/good.edf out.npz --seconds 0": "window of 0 seconds cannot be used",
+    "embed tokenizer good/good.edf out.npz --seconds 17": "window of 17 seconds cannot be used",
+    "embed tokenizer future out.npz": "future has format 99",
+    "embed tokenizer small missing.csv": "missing.csv exists already",
+    "report absent": "no run absent",
+    "report small": "small is no run",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_sentence_and_touches_nothing(command, inputs, monkeypatch, capsys):
+    monkeypatch.chdir(inputs)
+    before = contents(inputs)
+    assert cli.main(command.split()) == 2
+    captured = capsys.readouterr()
+    sentence = complaint(captured.err)
+    assert_one_sentence(sentence)
+    assert re.search(BAD[command], sentence), sentence
+    assert captured.out == "" and contents(inputs) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("train demo_tokenizer --data.bach-rows 3", "--data.batch-rows"),
+        ("train demo_tokenizer --data.batch-rows 0", "data.batch_rows must be at least 1, not 0"),
+        ("train demo_tokenizer --optimizer.learning-rate fast", "--optimizer.learning-rate"),
+        ("train demo_tokenizer --compute.dtype float17", "float32"),
+        ("inspect", "PATH"),
+        ("embed tokenizer small out.npz --pool max", "class_token"),
+    ],
+)
+def test_options_that_do_not_exist_are_answered_with_those_that_do(command, answer, inputs, monkeypatch, capsys):
+    monkeypatch.chdir(inputs)
+    before = contents(inputs)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(command.split())
+    assert stopped.value.code == 2 and contents(inputs) == before
+    assert answer in capsys.readouterr().err
+
+
+def test_without_a_command_the_usage_is_printed(capsys):
+    assert cli.main([]) == 2
+    without = capsys.readouterr().out
+    assert cli.main(["--help"]) == 0
+    assert capsys.readouterr().out == without and all(f"\n  {command} " in without for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    arguments = [command, "demo_tokenizer"] if command == "train" else [command]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*arguments, "--help"])
+    assert stopped.value.code == 0 and f"usage: labram-jax {command}" in capsys.readouterr().out
+
+
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    def inspect(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "inspect", inspect)
+    assert cli.main(["inspect", "x"]) == 130
+    assert complaint(capsys.readouterr().err) == "interrupted"
+
+
+def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
+    """prepare, inspect and embed as a user types them, on a folder of one recording."""
+    out = tmp_path / "corpus"
+    arguments = ["--window-seconds", "2", "--split-by", "time", "--jobs", "1"]
+    assert cli.main(["prepare", "folder", str(inputs / "good"), str(out), *arguments]) == 0
+    assert "4ch-2s" in capsys.readouterr().out
+    assert cli.main(["inspect", str(out)]) == 0
+    assert "FP1 FP2 O1 O2" in capsys.readouterr().out
+    assert cli.main(["inspect", str(inputs / "good" / "good.edf")]) == 0
+    assert "100 Hz" in capsys.readouterr().out
+    features = tmp_path / "features.npz"
+    recording = str(inputs / "good" / "good.edf")
+    assert cli.main(["embed", str(inputs / "tokenizer"), recording, str(features), "--seconds", "2"]) == 0
+    assert "4ch-2s/features: 3 x 4 x 2" in capsys.readouterr().out and features.is_file()
+
+
+def start(*arguments, devices: int = 1, cwd: Path) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, "-m", "labram_jax", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_the_program_ends_with_code_2(inputs):
+    """Through a process of its own, once: rows that cannot be divided over three devices."""
+    before = contents(inputs)
+    ended = start(*"train demo_tokenizer --run run --data.corpora small".split(), devices=3, cwd=inputs)
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert "batch_rows 8 cannot be divided over 3 devices" in complaint(ended.stderr)
+    assert contents(inputs) == before
