@@ -89,18 +89,25 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def evaluate(arguments: Sequence[str]) -> None:
-    def run(checkpoint: Positional[Path], corpus: Positional[Path], split: str = "test", baseline: bool = True) -> None:
+    def run(
+        checkpoint: Positional[Path],
+        corpus: Positional[Path],
+        also: tuple[Path, ...] = (),
+        split: Literal["train", "validation", "test"] = "test",
+        baseline: bool = True,
+    ) -> None:
         """Score a model on a split of a corpus.
 
         Args:
             checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
             corpus: a corpus made by `labram-jax prepare`.
-            split: train, validation or test.
+            also: runs of the same recipe with other seeds; scores become mean and standard deviation.
+            split: which windows.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
         """
-        from labram_jax.evaluation.evaluate import evaluate
+        from labram_jax.evaluation.evaluate import evaluate_seeds
 
-        print(evaluate(checkpoint, corpus, split, baseline))
+        print(evaluate_seeds([checkpoint, *also], corpus, split, baseline))
 
     _call(run, "evaluate", arguments)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from labram_jax.evaluation.baseline import band_power_baseline
 from labram_jax.evaluation.heldout import predict
 from labram_jax.evaluation.published import published_for
 from labram_jax.evaluation.runlog import CONFIG, SCORES
-from labram_jax.evaluation.tables import score_rows, text_table
+from labram_jax.evaluation.tables import over_seeds, score_rows, text_table
 from labram_jax.inference import Classifier, load
 from labram_jax.training.checkpoints import load_model, write_json
 from labram_jax.training.runs import make_stage
@@ -75,6 +75,23 @@ def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", ba
     params = variables.pop("params")
     state = TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state=(), frozen=stage.frozen)
     return Evaluation(_title(checkpoint, opened, split), {stage.name: stage.evaluate(state, iter(batches))}, {})
+
+
+def evaluate_seeds(
+    checkpoints: Sequence[str | Path], corpus: str | Path, split: str = "test", baseline: bool = True
+) -> Evaluation:
+    """Scores runs that differ in their seed alone: mean and standard deviation of every metric they share."""
+    first, *others = [
+        evaluate(checkpoint, corpus, split, baseline and number == 0) for number, checkpoint in enumerate(checkpoints)
+    ]
+    if not others:
+        return first
+    name = next(iter(first.columns))
+    if any(name not in other.columns for other in others):
+        raise InputError("The checkpoints are of different stages: give runs that differ in their seed alone.")
+    spread = over_seeds([evaluation.columns[name] for evaluation in (first, *others)])
+    title = f"{first.title}, and {len(others)} more: mean ± standard deviation"
+    return Evaluation(title, {**first.columns, name: spread}, first.undefined)
 
 
 def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split: str, baseline: bool) -> Evaluation:
