@@ -19,7 +19,7 @@ class Progress:
     def __init__(self, label: str, total: int | None, start: int = 0, seconds: float = 5.0):
         self.label, self.total, self.done, self.seconds = label, total, start, seconds
         self.begin, self.start, self.text = time.monotonic(), start, ""
-        self.last_line = self.begin
+        self.last_line, self.told = self.begin, (-1, "")
         self.bar = (
             tqdm.tqdm(total=total, initial=start, desc=label, dynamic_ncols=True) if sys.stderr.isatty() else None
         )
@@ -43,7 +43,7 @@ class Progress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
-        else:
+        elif self.told != (self.done, self.text):
             self._line()
 
     def _line(self) -> None:
@@ -54,7 +54,7 @@ class Progress:
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate > 0 else ""
         text = f"  {self.text}" if self.text else ""
         print(f"{self.label}: {self.done}{of} ({elapsed:.0f} s{left}){text}", file=sys.stderr, flush=True)
-        self.last_line = now
+        self.last_line, self.told = now, (self.done, self.text)
 
     def __enter__(self) -> "Progress":
         return self
