@@ -1,5 +1,6 @@
 """AdamW as the reference runs it: clipping, decay groups, layer-wise rates, warm-up and a cosine."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +56,7 @@ def layer_scales(params: PyTree, depth: int, layer_decay: float, time_embedding_
 
     Layer 0 is what comes before the blocks (class token, electrode embedding, temporal convolution), block i is
     layer i + 1, and everything else is layer `depth + 1`: heads, last norms, and the time embedding too unless
-    `time_embedding_layer` is "bottom". Leaves are float32 that broadcast against the parameters; scanned blocks
+    `time_embedding_layer` is "bottom". Leaves are float64 that broadcast against the parameters; scanned blocks
     get one factor for each index of their leading axis.
     """
 
@@ -70,7 +71,7 @@ def layer_scales(params: PyTree, depth: int, layer_decay: float, time_embedding_
             layer = np.zeros(())
         else:
             layer = np.full((), depth + 1)
-        return (layer_decay ** (depth + 1 - layer)).astype(np.float32)
+        return np.asarray(layer_decay ** (depth + 1 - layer))
 
     return jax.tree_util.tree_map_with_path(scale, params)
 
@@ -86,11 +87,33 @@ def _clip_by_global_norm(max_norm: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
+def _scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """`optax.scale_by_adam` with exact bias corrections.
+
+    The difference 1 - beta ** t cancels: in float32 with beta 0.999 it is wrong by 3e-5 at the first steps, a hundred
+    times the rounding of everything else.
+    """
+
+    def correction(beta: float, count: Int[Array, ""]) -> Float[Array, ""]:
+        return -jnp.expm1(count * math.log(beta)) if beta > 0 else jnp.ones(())
+
+    def update(updates, state, params=None):
+        del params
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+        first, second = correction(b1, count), correction(b2, count)
+        updates = jax.tree.map(lambda m, v: (m / first / (jnp.sqrt(v / second) + epsilon)).astype(m.dtype), mu, nu)
+        return updates, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
+
+    return optax.GradientTransformation(optax.scale_by_adam(b1, b2, epsilon).init, update)
+
+
 def _scale_each(scales: PyTree) -> optax.GradientTransformation:
     def update(updates, state, params=None):
         del params
         return jax.tree.map(
-            lambda u, s: u if isinstance(u, optax.MaskedNode) else u * s,
+            lambda u, s: u if isinstance(u, optax.MaskedNode) else u * s.astype(u.dtype),
             updates,
             scales,
             is_leaf=lambda u: isinstance(u, optax.MaskedNode),
@@ -130,7 +153,7 @@ def make_optimizer(
 
     chain = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
     chain += [
-        optax.scale_by_adam(*config.betas, eps=config.epsilon),
+        _scale_by_adam(*config.betas, config.epsilon),
         optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
     ]
     if config.layer_decay != 1:
