@@ -1,34 +1,12 @@
 """The transformer block: attention within segments and an MLP, both before a residual sum."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from labram_jax.config import ComputeConfig, EncoderConfig
-from labram_jax.models.layers import Linear, layer_norm, normal_initializer, parameter_dtype, precision_of, scaled
-
-
-def attend(
-    q: Float[Array, "B N H h"],
-    k: Float[Array, "B N H h"],
-    v: Float[Array, "B N H h"],
-    same_segment: Bool[Array, "B 1 N N"],
-    compute: ComputeConfig,
-) -> Float[Array, "B N H h"]:
-    """softmax(q k' / sqrt(h)) v among the tokens of a segment; the softmax is float32."""
-    scale = q.shape[-1] ** -0.5
-    if compute.attention == "cudnn":
-        # cuDNN takes head dimensions that are multiples of 8; LaBraM's are 20, 25 and 50. Zeros change no product.
-        padding = -q.shape[-1] % 8
-        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, 0), (0, padding))) for a in (q, k, v))
-        out = jax.nn.dot_product_attention(q, k, v, mask=same_segment, scale=scale, implementation="cudnn")
-        return out[..., : out.shape[-1] - padding]
-    precision = precision_of(compute)
-    scores = jnp.einsum("bqhd,bkhd->bhqk", q * jnp.asarray(scale, q.dtype), k, precision=precision)
-    scores = jnp.where(same_segment, scores.astype(parameter_dtype(compute)), -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, v, precision=precision)
+from labram_jax.models.attention import attend
+from labram_jax.models.layers import Linear, gelu, layer_norm, normal_initializer, parameter_dtype, scaled
 
 
 class Attention(nn.Module):
@@ -45,7 +23,7 @@ class Attention(nn.Module):
         weights = normal_initializer(config.initialisation)
         names = ("width", None, "heads", "head_dim")
         qkv = Linear((config.width, 3, heads, head), names, compute, weights, use_bias=False, name="qkv")(x)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
+        q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
         if config.qkv_bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("heads", "head_dim"))
             q = q + self.param("q_bias", zeros, (heads, head), parameter_dtype(compute)).astype(q.dtype)
@@ -72,7 +50,7 @@ class MLP(nn.Module):
         width, inner = self.config.width, self.config.width * self.config.mlp_ratio
         weights = normal_initializer(self.config.initialisation)
         x = Linear((width, inner), ("width", "mlp"), self.compute, weights, name="up")(x)
-        x = nn.gelu(x, approximate=False)
+        x = gelu(x)
         return Linear((inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale), name="down")(
             x
         )

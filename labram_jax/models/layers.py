@@ -79,9 +79,21 @@ class Linear(nn.Module):
         return y
 
 
-def layer_norm(compute: ComputeConfig, name: str | None = None, axis: str | None = "width") -> nn.LayerNorm:
-    """LayerNorm with epsilon 1e-6, in float32 whatever the compute type, variance in two passes."""
-    return nn.LayerNorm(
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The exact GELU, x (1 + erf(x / sqrt 2)) / 2; the backward pass keeps x alone and recomputes the rest."""
+
+    def exact(x):
+        return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(0.5**0.5, x.dtype)))
+
+    return jax.checkpoint(exact, prevent_cse=False)(x)
+
+
+def layer_norm(compute: ComputeConfig, name: str | None = None, axis: str | None = "width") -> nn.Module:
+    """LayerNorm with epsilon 1e-6, in float32 whatever the compute type, variance in two passes.
+
+    The backward pass keeps its input alone: recomputing the rest takes less time than reading it back would.
+    """
+    return nn.remat(nn.LayerNorm, prevent_cse=False)(
         epsilon=1e-6,
         dtype=parameter_dtype(compute),
         param_dtype=parameter_dtype(compute),

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from labram_jax.config import CONVOLUTION_GROUPS, PATCH_SAMPLES, TIME_STEPS, ComputeConfig, EncoderConfig
-from labram_jax.models.layers import normal_initializer, parameter_dtype, precision_of, uniform_initializer
+from labram_jax.models.layers import gelu, normal_initializer, parameter_dtype, precision_of, uniform_initializer
 from labram_jax.models.segments import patch_counts, segment_sum, spread
 
 
@@ -96,5 +96,5 @@ class TemporalConvolution(nn.Module):
                 name=f"convolution_{number}",
             )(x)  # fmt: skip
             x = SegmentGroupNorm(channels, self.compute, name=f"norm_{number}")(x, membership)
-            x = nn.gelu(x, approximate=False)
+            x = gelu(x)
         return x

@@ -1,0 +1,72 @@
+"""Attention among the tokens of a segment, whose backward pass recomputes what it would cost memory to keep."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from labram_jax.config import ComputeConfig
+from labram_jax.models.layers import parameter_dtype, precision_of
+
+
+def attend(
+    q: Float[Array, "B N H h"],
+    k: Float[Array, "B N H h"],
+    v: Float[Array, "B N H h"],
+    same_segment: Bool[Array, "B 1 N N"],
+    compute: ComputeConfig,
+) -> Float[Array, "B N H h"]:
+    """softmax(q k' / sqrt(h)) v among the tokens of a segment; the softmax is float32."""
+    scale = q.shape[-1] ** -0.5
+    if compute.attention == "cudnn":
+        # cuDNN takes head dimensions that are multiples of 8; LaBraM's are 20, 25 and 50. Zeros change no product.
+        padding = -q.shape[-1] % 8
+        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, 0), (0, padding))) for a in (q, k, v))
+        out = jax.nn.dot_product_attention(q, k, v, mask=same_segment, scale=scale, implementation="cudnn")
+        return out[..., : out.shape[-1] - padding]
+    # Heads before tokens makes every product below a batch of plain matrix products, none of them transposed.
+    q, k, v = (a.transpose(0, 2, 1, 3) for a in (q * jnp.asarray(scale, q.dtype), k, v))
+    attention = _attention(parameter_dtype(compute), precision_of(compute))
+    return attention(q, k, v, same_segment).transpose(0, 2, 1, 3)
+
+
+def _attention(stored: jnp.dtype, precision: jax.lax.Precision | None):
+    """softmax(q k') v with its gradient; arrays are [B, H, N, h].
+
+    Kept for the backward pass are the operands, the result and one number a token, so that no [N, N] array outlives
+    its block; the weights come back from one more product. What automatic differentiation keeps is twice the
+    memory of a whole step and, on a CPU, slower to read than to recompute.
+    """
+
+    def product(letters: str, a: Array, b: Array) -> Array:
+        return jnp.einsum(letters, a, b, precision=precision)
+
+    def scores(q: Array, k: Array, same_segment: Array) -> Float[Array, "B H N N"]:
+        return jnp.where(same_segment, product("bhqd,bhkd->bhqk", q, k).astype(stored), -jnp.inf)
+
+    @jax.custom_vjp
+    def attention(q: Array, k: Array, v: Array, same_segment: Array) -> Float[Array, "B H N h"]:
+        return forward(q, k, v, same_segment)[0]
+
+    def forward(q: Array, k: Array, v: Array, same_segment: Array):
+        s = scores(q, k, same_segment)
+        largest = s.max(axis=-1, keepdims=True)
+        exponentials = jnp.exp(s - largest)
+        total = exponentials.sum(axis=-1, keepdims=True)
+        # Dividing [N, h] sums and not [N, N] weights.
+        out = (product("bhqk,bhkd->bhqd", exponentials.astype(v.dtype), v) / total).astype(v.dtype)
+        return out, (q, k, v, same_segment, out, largest + jnp.log(total))
+
+    def backward(kept, gradient: Float[Array, "B H N h"]):
+        q, k, v, same_segment, out, log_total = kept
+        weights = jnp.exp(scores(q, k, same_segment) - log_total)
+        v_gradient = product("bhqk,bhqd->bhkd", weights.astype(v.dtype), gradient)
+        # The gradient of a softmax is w (g - sum(w g)), and the sum is that of out times its gradient.
+        common = (gradient.astype(stored) * out.astype(stored)).sum(axis=-1, keepdims=True)
+        s_gradient = weights * (product("bhqd,bhkd->bhqk", gradient, v).astype(stored) - common)
+        s_gradient = s_gradient.astype(q.dtype)
+        q_gradient = product("bhqk,bhkd->bhqd", s_gradient, k)
+        k_gradient = product("bhqk,bhqd->bhkd", s_gradient, q)
+        return q_gradient, k_gradient, v_gradient, None
+
+    attention.defvjp(forward, backward)
+    return attention
