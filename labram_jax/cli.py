@@ -18,6 +18,7 @@ USAGE = """usage: labram-jax COMMAND ...
   train CONFIG [--dotted.override V]    train a stage: tokenizer, pretraining or fine-tuning
   evaluate CHECKPOINT CORPUS            scores on a split
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
+  convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
   inspect PATH                          what a recording, corpus or checkpoint holds
   report RUN                            figures and tables of a run
 
@@ -140,6 +141,35 @@ def embed(arguments: Sequence[str]) -> None:
     _call(run, "embed", arguments)
 
 
+def convert(arguments: Sequence[str]) -> None:
+    def run(
+        source: Positional[Path],
+        dest: Positional[Path],
+        to: Literal["auto", "jax", "official", "braindecode"] = "auto",
+        strict: bool = False,
+        weights: str | None = None,
+        seconds: int = 15,
+        pooling: Literal["mean", "class_token"] = "mean",
+    ) -> None:
+        """Carry a model from PyTorch, safetensors or braindecode to JAX, or back, and list what became of each tensor.
+
+        Args:
+            source: a .pth or .safetensors file, a folder of braindecode, a run, a checkpoint, or an exported model.
+            dest: what to write; it must not exist yet.
+            to: the form; auto is official names where DEST ends with .safetensors, and jax otherwise.
+            strict: refuse a source with tensors left over, but for those that the official code itself never uses, or
+                that lacks a parameter of the model.
+            weights: the entry of a .pth checkpoint to take, such as model_ema; by default the model itself.
+            seconds: length of the windows of a braindecode model (1 to 16), which it fixes.
+            pooling: how a braindecode model without a head makes one feature of a window.
+        """
+        from labram_jax.convert.command import convert
+
+        print(convert(source, dest, to, strict=strict, weights=weights, seconds=seconds, pooling=pooling))
+
+    _call(run, "convert", arguments)
+
+
 def inspect(arguments: Sequence[str]) -> None:
     def run(path: Positional[Path]) -> None:
         """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""
@@ -171,7 +201,7 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) ->
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; 0 if it went well, 2 with one sentence for bad input, 130 if interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, inspect, report)}
+    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, inspect, report)}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2

@@ -314,7 +314,10 @@ class PretrainingStageConfig(StageConfig):
 
     model: MaskedModelConfig = MaskedModelConfig()
     tokenizer: str = ""
-    """A trained tokenizer: a run, a checkpoint, or an imported file."""
+    """A trained tokenizer: a run, a checkpoint, or a file of PyTorch."""
+    start_from: str = ""
+    """A pretrained model to go on from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An official
+    checkpoint with its optimizer goes on at its epoch with AdamW's moments, anything else gives weights alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,7 +326,7 @@ class FinetuningStageConfig(StageConfig):
 
     model: ClassifierConfig = ClassifierConfig()
     encoder: str = ""
-    """A pretrained encoder to start from; empty starts from scratch."""
+    """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
     label_smoothing: float = 0.1
     select_by: Literal["auto", "auroc", "cohen_kappa", "balanced_accuracy", "accuracy", "loss", "r2"] = "auto"
     """Validation metric of the best model; "auto" is AUROC (binary), kappa (multi-class), R2 (regression)."""

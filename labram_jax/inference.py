@@ -11,27 +11,26 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from labram_jax.config import ClassifierConfig, ComputeConfig, MaskedModelConfig, TokenizerConfig
-from labram_jax.configfile import from_dict, to_dict
+from labram_jax.configfile import to_dict
+from labram_jax.convert.command import read_model
 from labram_jax.data import stream
 from labram_jax.data.schema import RATE_HZ, SAMPLES
 from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel, MaskedModel, PatchBatch, TokenizerModel, dense_batch
 from labram_jax.models.segments import segment_mean
-from labram_jax.training.checkpoints import load_model, save_model
+from labram_jax.training.checkpoints import save_model
 
 Pooling = Literal["mean", "class_token", "none"]
 Eeg = Float[np.ndarray, "N C samples"]
 
 
 def load(path: str | Path, compute: ComputeConfig = ComputeConfig()) -> "Tokenizer | Encoder | Classifier":
-    """Loads a model from a run (its best checkpoint), a checkpoint, or an exported model.
+    """Loads a model from a run (its best checkpoint), a checkpoint, or an exported model, or imports one.
 
-    Raises InputError where there is none, or where it is damaged.
+    What can be imported: a .pth file of PyTorch, a .safetensors file, a folder of braindecode. Raises InputError where
+    there is none of these, or where it is damaged.
     """
-    variables, values = load_model(path)
-    config = from_dict(values, str(path))
-    # A checkpoint of a run holds the configuration of its stage, an exported model its own.
-    config = getattr(config, "model", config)
+    variables, config = read_model(path)
     face = {TokenizerConfig: Tokenizer, MaskedModelConfig: Encoder, ClassifierConfig: Classifier}[type(config)]
     return face(variables, config, compute)
 

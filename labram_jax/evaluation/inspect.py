@@ -6,6 +6,8 @@ import numpy as np
 
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, StageConfig, TokenizerConfig, kind_of
 from labram_jax.configfile import from_dict
+from labram_jax.convert.importing import import_model
+from labram_jax.convert.source import SUFFIXES, is_foreign
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
@@ -19,6 +21,8 @@ def inspect(path: str | Path) -> str:
         raise InputError(f"There is nothing at {path}: check the path.")
     if (path / CORPUS_FILE).is_file():
         return Corpus.open(path).describe()
+    if path.suffix.lower() in SUFFIXES or (path.is_dir() and is_foreign(path)):
+        return import_model(path).report.summary()
     if path.is_file() or path.suffix.lower() in (".mff", ".ds"):
         from data_prep.recording import inspect as inspect_recording
 

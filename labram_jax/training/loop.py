@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
+from labram_jax.training.carryover import carry_over
 from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
 from labram_jax.training.resume import check_resumable
 from labram_jax.training.sharding import make_mesh, put_batch
@@ -75,7 +76,7 @@ def train(
     with jax.set_mesh(mesh), StopRequest() as stop:
         recipe = prepare(stage, mesh, total, steps_per_epoch)
         with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
-            state, start, notes = _restore_or_create(recipe, checkpoints, total)
+            state, start, notes = _restore_or_create(recipe, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:
                 write_json(run / "config.json", to_dict(stage.config))
             with Telemetry(run, stage.name, start, total, steps_per_epoch, tensorboard) as telemetry:
@@ -90,11 +91,11 @@ def train(
 
 
 def _restore_or_create(
-    recipe: Recipe, checkpoints: CheckpointDirectory, total: int
+    recipe: Recipe, checkpoints: CheckpointDirectory, total: int, steps_per_epoch: int
 ) -> tuple[TrainState, int, list[str]]:
     """The state to go on from, its step, and what to tell the user about it."""
     if not checkpoints.steps:
-        return recipe.create_state(), 0, []
+        return _create(recipe, total, steps_per_epoch)
     latest = checkpoints.steps[-1]
     notes = check_resumable(checkpoints.run, checkpoints.meta(latest)["config"], to_dict(recipe.stage.config))
     state, position = checkpoints.restore(latest, recipe.abstract)
@@ -107,6 +108,22 @@ def _restore_or_create(
             "or give another run directory to start again",
         )
     return recipe.with_frozen(state), position, notes
+
+
+def _create(recipe: Recipe, total: int, steps_per_epoch: int) -> tuple[TrainState, int, list[str]]:
+    """A new state, or that of a training that began elsewhere."""
+    resumption, accumulate = recipe.stage.resumption(), recipe.stage.config.optimizer.accumulate
+    if resumption is None:
+        return recipe.create_state(), 0, []
+    position = resumption.epochs * steps_per_epoch // accumulate * accumulate
+    if position >= total:
+        raise InputError(
+            f"the training to go on from has {resumption.epochs} epochs behind it, and loop.epochs is "
+            f"{recipe.stage.config.loop.epochs:g}: raise loop.epochs."
+        )
+    state = carry_over(recipe.create_state(), resumption, position, accumulate)
+    note = f"going on at step {position} of {total}, with the moments of {resumption.updates} updates"
+    return state, position, [note]
 
 
 @dataclass

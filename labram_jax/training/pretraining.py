@@ -1,6 +1,6 @@
 """The pretraining stage: predict the codes of hidden patches, in two complementary views."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from labram_jax.models import MaskedModel, PatchBatch, TokenizerModel
 from labram_jax.models.encoder import drop_path_factors
 from labram_jax.models.masked_model import CodeScores
 from labram_jax.models.segments import valid_mean
-from labram_jax.training.stage import Batch, PyTree, Stage
+from labram_jax.training.stage import Batch, PyTree, Resumption, Stage
 from labram_jax.training.state import TrainState
 from labram_jax.training.tokenizer import empty_batch
 
@@ -32,21 +32,38 @@ def masked_losses(
 
 
 class PretrainingStage(Stage):
-    """Trains the masked model against a frozen tokenizer, whose variables are constants of the step."""
+    """Trains the masked model against a frozen tokenizer, whose variables are constants of the step.
+
+    `params` are those of a pretrained model to go on from, `resumption` the state of its optimizer.
+    """
 
     name = "pretraining"
     selection = ("loss", "min")
 
-    def __init__(self, config: PretrainingStageConfig, tokenizer: TokenizerConfig, tokenizer_variables: PyTree):
+    def __init__(
+        self,
+        config: PretrainingStageConfig,
+        tokenizer: TokenizerConfig,
+        tokenizer_variables: PyTree,
+        params: PyTree | None = None,
+        resumption: Resumption | None = None,
+    ):
         self.config = config
         self.model = MaskedModel(config.model, config.compute)
         self.tokenizer = TokenizerModel(tokenizer, config.compute)
         self.encoder_depth = config.model.encoder.depth
         self.frozen = tokenizer_variables
+        self.params, self._resumption = params, resumption
         self._evaluate = jax.jit(self._evaluate_batch)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch().replace(mask=jnp.ones((1, 1), bool)), jnp.zeros((1, 1), jnp.int32))
+
+    def initial(self) -> Mapping[str, PyTree]:
+        return {} if self.params is None else {"params": self.params}
+
+    def resumption(self) -> Resumption | None:
+        return self._resumption
 
     def loss(
         self,

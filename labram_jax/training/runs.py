@@ -15,16 +15,18 @@ from labram_jax.config import (
     TokenizerConfig,
     TokenizerStageConfig,
 )
-from labram_jax.configfile import from_dict
+from labram_jax.convert.command import read_model
+from labram_jax.convert.importing import import_model
+from labram_jax.convert.moments import read_moments
+from labram_jax.convert.source import is_foreign
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.errors import InputError
 from labram_jax.training import loop
-from labram_jax.training.checkpoints import load_model
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
 from labram_jax.training.sharding import make_mesh, process_rows
-from labram_jax.training.stage import Stage
+from labram_jax.training.stage import Resumption, Stage
 from labram_jax.training.tokenizer import TokenizerStage
 
 
@@ -67,22 +69,46 @@ def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: i
 def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
     if not config.tokenizer:
         raise InputError("Pretraining predicts the codes of a trained tokenizer: give --tokenizer RUN.")
-    variables, values = load_model(config.tokenizer)
-    tokenizer = from_dict(values)
-    tokenizer = getattr(tokenizer, "model", tokenizer)
+    variables, tokenizer = read_model(config.tokenizer)
     if not isinstance(tokenizer, TokenizerConfig):
         raise InputError(f"{config.tokenizer} holds no tokenizer: give a run of the tokenizer stage.")
     model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
-    return PretrainingStage(dataclasses.replace(config, model=model), tokenizer, variables)
+    params = resumption = None
+    if config.start_from:
+        params, source, resumption = _start(config.start_from)
+        if "code_head" in params and source.codes != model.codes:
+            raise InputError(
+                f"{config.start_from} predicts {source.codes} codes, but the tokenizer {config.tokenizer} has "
+                f"{model.codes}: give the tokenizer that it was pretrained with."
+            )
+        model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))
+    return PretrainingStage(dataclasses.replace(config, model=model), tokenizer, variables, params, resumption)
+
+
+def _start(path: str) -> tuple[dict, MaskedModelConfig, Resumption | None]:
+    """Parameters to go on pretraining from, and the optimizer's state where an official checkpoint has one."""
+    imported = import_model(path) if is_foreign(path) else None
+    variables, config = read_model(path) if imported is None else (imported.variables, imported.config)
+    if not isinstance(config, MaskedModelConfig):
+        raise InputError(f"{path} is no pretrained model to go on from: give a run of pretraining or its checkpoint.")
+    params = dict(variables["params"])
+    if imported is None:
+        return params, config, None
+    # What the source lacks starts as everything else of a new run does: from the run's own seed.
+    lacking = {line.path.split("/")[1] for line in imported.report.fresh} - {"encoder"}
+    params = {name: part for name, part in params.items() if name not in lacking}
+    moments, epoch = read_moments(imported), imported.source.beside.get("epoch")
+    if moments is None:
+        return params, config, None
+    epochs = epoch + 1 if type(epoch) is int and epoch >= 0 else 0
+    return params, config, Resumption(moments.first, moments.second, moments.updates, epochs)
 
 
 def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:
     model = _with_labels(config.model, corpora)
     params = None
     if config.encoder:
-        variables, values = load_model(config.encoder)
-        source = from_dict(values)
-        source = getattr(source, "model", source)
+        variables, source = read_model(config.encoder)
         if not isinstance(source, MaskedModelConfig | ClassifierConfig):
             raise InputError(f"{config.encoder} holds no encoder: give a run of pretraining or fine-tuning.")
         model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))

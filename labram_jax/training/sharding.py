@@ -158,7 +158,7 @@ def create_state(
     variables = jax.jit(
         lambda k: nn.unbox(init(k)), out_shardings={"params": shardings_of(abstract.params), **collections}
     )(key)
-    variables = _replace(variables, initial, "")
+    variables = replaced(variables, initial)
     params = variables.pop("params")
     opt_state = jax.jit(optimizer.init, out_shardings=shardings_of(abstract.opt_state))(params)
     return TrainState(
@@ -174,7 +174,11 @@ def put_frozen(frozen: PyTree, abstract: TrainState) -> PyTree:
     return jax.tree.map(lambda x, a: put(x, a.sharding), frozen, abstract.frozen)
 
 
-def _replace(variables: PyTree, part: PyTree, path: str) -> PyTree:
+def replaced(variables: PyTree, part: PyTree, path: str = "") -> PyTree:
+    """`variables` with the arrays of `part` (numpy, any of its branches) in their places and on their devices.
+
+    Raises InputError where an array of `part` has no place, or one of another shape.
+    """
     if not isinstance(part, Mapping):
         if not hasattr(variables, "shape") or tuple(variables.shape) != tuple(np.shape(part)):
             raise InputError(
@@ -188,7 +192,7 @@ def _replace(variables: PyTree, part: PyTree, path: str) -> PyTree:
             f"the weights to start from have {path.strip('/')}/{unknown[0]}, which the configured model lacks: "
             "give the model the options of the weights."
         )
-    return {**variables, **{name: _replace(variables[name], part[name], f"{path}/{name}") for name in part}}
+    return {**variables, **{name: replaced(variables[name], part[name], f"{path}/{name}") for name in part}}
 
 
 def process_rows(mesh: Mesh, rows: int) -> slice:

@@ -1,6 +1,7 @@
 """What a stage must say to be trained by the one loop."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -12,6 +13,17 @@ from labram_jax.training.state import TrainState
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a training stands that began elsewhere: AdamW's moments (numpy, like the parameters), the updates that
+    they have seen, and the epochs that are done."""
+
+    first: PyTree
+    second: PyTree
+    updates: int
+    epochs: int
 
 
 class Stage:
@@ -38,6 +50,10 @@ class Stage:
     def initial(self) -> Mapping[str, PyTree]:
         """Part of the variables, as numpy arrays, that replaces the fresh ones: an imported encoder, say."""
         return {}
+
+    def resumption(self) -> Resumption | None:
+        """The state of the optimizer that belongs to `initial`; None starts it anew, at step 0."""
+        return None
 
     def trainable(self, params: PyTree) -> PyTree | None:
         """Tree of booleans like `params`, False for what stays as it is; None trains all."""

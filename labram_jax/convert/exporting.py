@@ -1,0 +1,121 @@
+"""Models for PyTorch tools: official names as safetensors, or a folder that braindecode's `Labram` opens.
+
+Everything is written under a temporary name and renamed when it is whole.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from labram_jax.config import ClassifierConfig, MaskedModelConfig, ModelConfig, TokenizerConfig, replace
+from labram_jax.configfile import to_dict
+from labram_jax.convert.braindecode import CONFIG_FILE, WEIGHT_FILES, config_of, to_braindecode
+from labram_jax.convert.official import to_official
+from labram_jax.convert.source import CONFIG_KEY
+from labram_jax.errors import InputError
+
+Pooling = Literal["mean", "class_token"]
+
+
+def unused_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
+    """What the official classes hold beside what they use, so that they load an export strictly.
+
+    Weights that nothing reads are zeros; the codebook counts as started.
+    """
+    if isinstance(config, MaskedModelConfig):
+        width, codes = config.encoder.width, config.codes
+        shapes = {
+            "student.lm_head.weight": (codes, width),
+            "student.lm_head.bias": (codes,),
+            "projection_head.0.weight": (width, width),
+            "projection_head.0.bias": (width,),
+        }
+    elif isinstance(config, TokenizerConfig):
+        codes, dimension = config.quantizer.codes, config.quantizer.dimension
+        shapes = {"quantize.embedding.cluster_size": (codes,), "quantize.embedding.embed_avg": (codes, dimension)}
+    else:
+        shapes = {}
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    if isinstance(config, TokenizerConfig):
+        tensors["quantize.embedding.initted"] = np.ones(1, np.float32)
+    return tensors
+
+
+def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig) -> None:
+    """Writes a safetensors file of official names; raises InputError if there is something at `path` already."""
+    _check_free(path)
+    tensors = {**to_official(variables, config), **unused_tensors(config)}
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, part, _metadata(config))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_braindecode(
+    path: Path, variables: Mapping[str, Any], config: ModelConfig, *, seconds: int, pooling: Pooling = "mean"
+) -> list[str]:
+    """Writes a folder for braindecode's `Labram.from_pretrained`; returns what its user should know.
+
+    Args:
+        path: the folder, which must not exist.
+        variables: of a classifier, or of a pretrained encoder (exported without a head).
+        config: theirs.
+        seconds: length of the windows, which braindecode fixes.
+        pooling: how an encoder's tokens become a feature; a classifier has its own.
+    """
+    _check_free(path)
+    if isinstance(config, TokenizerConfig):
+        raise InputError("braindecode has no tokenizer: export it to a .safetensors file of official names.")
+    official, classifier, outputs = _fine_tuning_tensors(variables, config, pooling)
+    tensors = to_braindecode(official, seconds)
+    part = path.with_name(path.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(parents=True)
+        save_file(tensors, part / WEIGHT_FILES[0], _metadata(config))
+        (part / CONFIG_FILE).write_text(json.dumps(config_of(classifier, outputs, seconds), indent=2) + "\n")
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    notes = [
+        f"braindecode takes windows of exactly {seconds} s at 200 Hz in units of 100 microvolts: divide by 100 first",
+        "give it the electrodes: model(eeg, ch_names=[...])",
+    ]
+    if config.encoder.class_position == "first_electrode":
+        notes.append(
+            "its class token has row 0 of the position embedding, as in fine-tuning; in pretraining it had the row of "
+            "the first electrode, so features differ slightly from Encoder.features"
+        )
+    return notes
+
+
+def _fine_tuning_tensors(
+    variables: Mapping[str, Any], config: MaskedModelConfig | ClassifierConfig, pooling: Pooling
+) -> tuple[dict[str, np.ndarray], ClassifierConfig, int]:
+    """Official tensors of the fine-tuning model, its configuration, and its outputs (0 without a head)."""
+    if isinstance(config, ClassifierConfig):
+        return to_official(variables, config), config, config.outputs
+    classifier = ClassifierConfig(replace(config.encoder, class_position="class_row"), pooling=pooling)
+    params = variables["params"]
+    head = {"kernel": np.zeros((config.encoder.width, 1), np.float32), "bias": np.zeros(1, np.float32)}
+    named = to_official({"params": {"encoder": params["encoder"], "norm": params["norm"], "head": head}}, classifier)
+    return {name: tensor for name, tensor in named.items() if not name.startswith("head.")}, classifier, 0
+
+
+def _metadata(config: ModelConfig) -> dict[str, str]:
+    """What a safetensors header carries: torch's mark, and the configuration, so that nothing need be inferred."""
+    return {"format": "pt", CONFIG_KEY: json.dumps(to_dict(config))}
+
+
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path} exists already: choose another path or remove it first.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"There is no directory {path.absolute().parent} to write {path.name} into: make it first.")

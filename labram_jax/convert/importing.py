@@ -1,0 +1,204 @@
+"""A model of PyTorch, safetensors or braindecode as variables of this project, with a report of every tensor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+from labram_jax.config import TIME_ROWS, ClassifierConfig, EncoderConfig, MaskedModelConfig, ModelConfig
+from labram_jax.configfile import from_dict
+from labram_jax.convert import braindecode
+from labram_jax.convert.official import Tensor, from_official, official_tensors, to_official
+from labram_jax.convert.recognise import Recognised, reason_unused, recognise
+from labram_jax.convert.report import ConversionReport, ParameterLine, TensorLine
+from labram_jax.convert.source import Source, read_source
+from labram_jax.errors import InputError
+from labram_jax.models import ClassifierModel, MaskedModel, dense_batch
+
+NOT_CALLED = "no parameter of the model takes it"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model as it came in: variables (numpy), configuration, what became of every tensor, and the source itself."""
+
+    variables: dict[str, Any]
+    config: ModelConfig
+    report: ConversionReport
+    source: Source
+
+
+def import_model(path: str | Path, weights: str | None = None, strict: bool = False) -> Imported:
+    """Reads a model from a file of torch.save or safetensors, or from a folder of braindecode.
+
+    Size, options, vocabulary and code dimension follow from the tensors; a file that `labram-jax convert` wrote carries
+    its configuration.
+
+    Args:
+        path: the file or folder.
+        weights: the entry of a checkpoint to take, such as model_ema.
+        strict: refuse what would leave a tensor out for no known reason, or start a parameter afresh.
+
+    Raises:
+        InputError: the source cannot be read, is no LaBraM model, lacks a tensor, or has one of another shape.
+    """
+    source = read_source(path, weights)
+    found = _recognised(source)
+    tensors, fresh = _completed(found, source)
+    variables = from_official(tensors, found.config)
+    report = _report(found, source, fresh)
+    if strict:
+        report.check_strict()
+    return Imported(variables, found.config, report, source)
+
+
+def _recognised(source: Source) -> Recognised:
+    where, config = str(source.path), source.config or {}
+    if braindecode.is_braindecode(source.tensors):
+        names = {braindecode.renamed(name, braindecode.TO_OFFICIAL): name for name in source.tensors}
+        tensors = {official: source.tensors[name] for official, name in names.items()}
+        time = tensors["time_embed"]
+        if time.ndim == 3:
+            tensors["time_embed"] = time[:, :TIME_ROWS]  # braindecode never reads the row after its last second
+        found = recognise(tensors, where, braindecode.heads_of(config))
+        found.names = {official: names[found.names.get(official, official)] for official in found.tensors}
+        found.what = f"braindecode's Labram ({found.what.removeprefix('an official ')})"
+    else:
+        found = recognise(source.tensors, where)
+    if "kind" in config:
+        exported = from_dict(config, where)
+        if type(exported) is not type(found.config):
+            raise InputError(f"{where} says that it is another kind of model than its tensors are: export it anew.")
+        found.config, found.assumed = exported, []
+    return found
+
+
+def _completed(found: Recognised, source: Source) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The official tensors that the model needs, in float32, and what of them is fresh."""
+    fresh: dict[str, str] = {}
+    tensors: dict[str, np.ndarray] = {}
+    start = None
+    for entry in official_tensors(found.config):
+        given = found.tensors.get(entry.name)
+        if given is None and entry.name not in found.fresh:
+            raise InputError(f"{source.path} is not whole: it lacks {entry.name} {list(entry.official_shape)}.")
+        few_rows = given is not None and _has_few_rows(entry, given)
+        if given is not None and given.shape != entry.official_shape and not few_rows:
+            raise InputError(
+                f"{source.path}: {found.names.get(entry.name, entry.name)} has the shape {list(given.shape)}, but the "
+                f"model's {'/'.join(entry.path)} takes {list(entry.official_shape)}."
+            )
+        if given is None or few_rows:
+            start = _fresh_tensors(found.config) if start is None else start
+        if given is None:
+            tensors[entry.name], fresh[entry.name] = start[entry.name], "freshly started: the source has none"
+        elif few_rows:
+            rows = given.shape[1]
+            tensors[entry.name] = np.concatenate([_float32(given, source), start[entry.name][:, rows:]], axis=1)
+            fresh[entry.name] = (
+                f"rows {rows} to {TIME_ROWS - 1} freshly started: the source has windows of {rows - 1} s"
+            )
+        else:
+            tensors[entry.name] = _float32(given, source)
+    return tensors, fresh
+
+
+def _has_few_rows(entry: Tensor, given: np.ndarray) -> bool:
+    """Whether it is a time embedding for shorter windows, as braindecode keeps them."""
+    rows, width = entry.official_shape[1:] if len(entry.official_shape) == 3 else (0, 0)
+    return (
+        entry.name.endswith("time_embed")
+        and given.ndim == 3
+        and given.shape[0] == 1
+        and (given.shape[2] == width and 1 < given.shape[1] < rows)
+    )
+
+
+def _float32(tensor: np.ndarray, source: Source) -> np.ndarray:
+    if tensor.dtype.kind != "f" and tensor.dtype != ml_dtypes.bfloat16:
+        raise InputError(f"{source.path} has {tensor.dtype} where the model has floating-point parameters.")
+    return np.asarray(tensor, np.float32)
+
+
+def _fresh_tensors(config: ModelConfig) -> Mapping[str, np.ndarray]:
+    """A new model of this configuration, under official names."""
+    batch = dense_batch(jnp.zeros((1, 1, 200)), np.ones(1, np.int32), mask=jnp.ones((1, 1), bool))
+    if isinstance(config, MaskedModelConfig):
+        init, codes = MaskedModel(config).init, (jnp.zeros((1, 1), jnp.int32),)
+    else:
+        init, codes = ClassifierModel(config).init, ()
+    return to_official(nn.unbox(jax.jit(init)(jax.random.key(0), batch, *codes)), config)
+
+
+def _report(found: Recognised, source: Source, fresh: Mapping[str, str]) -> ConversionReport:
+    entries = official_tensors(found.config)
+    taken = {entry.name: "/".join(entry.path) for entry in entries}
+    lines = []
+    for name, tensor in found.tensors.items():
+        shown, shape, dtype = found.names.get(name, name), tuple(tensor.shape), str(tensor.dtype)
+        if name in taken:
+            lines.append(TensorLine(shown, shape, dtype, taken[name]))
+        else:
+            reason = reason_unused(name, found.config)
+            lines.append(TensorLine(shown, shape, dtype, None, reason or NOT_CALLED, reason is not None))
+    by_path: dict[str, list[Tensor]] = {}
+    for entry in entries:
+        by_path.setdefault(taken[entry.name], []).append(entry)
+    parameters = []
+    for path, parts in by_path.items():
+        shape = parts[0].shape if parts[0].layer is None else (len(parts), *parts[0].shape)
+        started = next((fresh[part.name] for part in parts if part.name in fresh), "")
+        parameters.append(ParameterLine(path, shape, len(parts), started))
+    return ConversionReport(
+        f"{source.path}: {source.known or found.what}",
+        (*_facts(found.config), *(f"assumed: {sentence}" for sentence in found.assumed)),
+        tuple(lines),
+        tuple(parameters),
+        _notes(found, source),
+    )
+
+
+def _facts(config: ModelConfig) -> list[str]:
+    facts = [_encoder_fact("encoder", config.encoder)]
+    if isinstance(config, MaskedModelConfig):
+        return [*facts, f"predicts {config.codes:,} codes"]
+    if isinstance(config, ClassifierConfig):
+        return [*facts, f"{config.outputs} output(s), pooling by {config.pooling.replace('_', ' ')}"]
+    codebook = f"codebook of {config.quantizer.codes:,} codes of {config.quantizer.dimension}"
+    return [*facts, _encoder_fact("decoder", config.decoder), codebook]
+
+
+def _encoder_fact(name: str, config: EncoderConfig) -> str:
+    options = {
+        "q and v biases": config.qkv_bias,
+        "q and k norms": config.qk_norm,
+        "layer scale": config.layer_scale > 0,
+    }
+    with_or_without = ", ".join(f"{'with' if on else 'without'} {option}" for option, on in options.items())
+    return f"{name}: {config.depth} blocks, width {config.width}, {config.heads} heads, {with_or_without}"
+
+
+def _notes(found: Recognised, source: Source) -> tuple[str, ...]:
+    notes = []
+    used = {
+        name: found.tensors[name] for name in (e.name for e in official_tensors(found.config)) if name in found.tensors
+    }
+    types = sorted({str(tensor.dtype) for tensor in used.values()} - {"float32"})
+    if types:
+        notes.append(f"parameters are float32 here, and some tensors are {', '.join(types)}")
+    for name, value in source.beside.items():
+        if name == "epoch" and isinstance(value, int | str):
+            notes.append(f"epoch: {str(value)[:20]}")
+        elif name == "optimizer" and isinstance(found.config, MaskedModelConfig):
+            notes.append("optimizer: left out here; pretraining goes on with it by --start-from")
+        elif isinstance(value, dict) and any(isinstance(item, np.ndarray) for item in value.values()):
+            notes.append(f"{name[:40]}: other weights, taken with --weights {name[:40]}")
+        else:
+            notes.append(f"{name[:40]}: left out, since it is no part of a model")
+    return tuple(notes)
