@@ -278,7 +278,8 @@ class CodebookTraining:
     """Standard deviation of the noise on the unit latents while the quantizer is bypassed, per element."""
     commitment_warmup_epochs: float = 0.0
     restart_below: float = 0.0
-    """A code whose running count per step falls below this moves onto a random latent of the batch; 0 is never."""
+    """A code whose running count per step falls below this moves onto a latent of the batch; 0 is never. Even use of
+    all codes has a count of patches per batch over codes; a hundredth of it is a good threshold."""
     warn_below: float = 0.05
     """Perplexity of a batch's codes, as a share of what was possible, below which a warning says what to do."""
 
@@ -316,8 +317,8 @@ class PretrainingStageConfig(StageConfig):
     tokenizer: str = ""
     """A trained tokenizer: a run, a checkpoint, or a file of PyTorch."""
     start_from: str = ""
-    """A pretrained model to go on from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An official
-    checkpoint with its optimizer goes on at its epoch with AdamW's moments, anything else gives weights alone."""
+    """A pretrained model to go on from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An
+    official checkpoint with its optimizer goes on at its epoch with AdamW's moments; others give weights alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

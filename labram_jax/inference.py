@@ -160,7 +160,7 @@ class Classifier(Model):
     def predict_logits(
         self, eeg: Eeg, electrodes: Sequence[str], *, rate: float = RATE_HZ
     ) -> Float[np.ndarray, "N outputs"]:
-        """Logits (one output: of class 1), or the predicted values of a regressor; arguments as in `Tokenizer.encode`."""
+        """Logits (one output: of class 1), or the values of a regressor; arguments as in `Tokenizer.encode`."""
         (logits,) = self._run("logits", ClassifierModel.__call__, eeg, electrodes, rate)
         return logits[:, 0]
 

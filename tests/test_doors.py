@@ -25,7 +25,9 @@ PROJECT = {
     ),
     "data_prep": (
         *("data_prep", "labram_jax.data.schema", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
+        "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
+    "labram_jax.convert.pickles": ("labram_jax.errors",),
     "configs": ("configs", "labram_jax.config"),
 }
 OUTSIDE = {
@@ -38,6 +40,7 @@ OUTSIDE = {
     "labram_jax.data": STANDARD | {"numpy", "grain", "tensorflow_datasets", "jaxtyping"},
     "data_prep": STANDARD
     | {"numpy", "scipy", "mne", "h5py", "tensorflow_datasets", "array_record", "jaxtyping", "edfio"},
+    "labram_jax.convert.pickles": STANDARD | {"numpy"},
     "configs": frozenset(),
 }
 

@@ -17,6 +17,7 @@ MODULES = MappingProxyType(
         "eegmat": "data_prep.corpora.eegmat",
         "eegmmidb": "data_prep.corpora.eegmmidb",
         "official-hdf5": "data_prep.corpora.official_hdf5",
+        "official-pickles": "data_prep.corpora.official_pickles",
         "tuab": "data_prep.corpora.tuab",
         "tuev": "data_prep.corpora.tuev",
         "simulated": "data_prep.corpora.simulated",
