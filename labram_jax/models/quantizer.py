@@ -120,10 +120,13 @@ def restart_unused(
     weights: Float[Array, " N"],
     below: float,
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
-    """Moves codes whose running count is below a threshold onto random latents and sets their count to it."""
+    """Moves codes whose running count is below a threshold onto random latents.
+
+    Their count becomes twice the threshold, which gives them ln 2 / (1 - decay) steps to be hit.
+    """
     unused = usage < below
     fresh = sample_latents(key, latents, weights, codebook.shape[0])
-    return jnp.where(unused[:, None], fresh, codebook), jnp.where(unused, below, usage)
+    return jnp.where(unused[:, None], fresh, codebook), jnp.where(unused, 2 * below, usage)
 
 
 def perplexity(counts: Float[Array, " K"]) -> Float[Array, ""]:

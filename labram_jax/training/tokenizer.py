@@ -156,10 +156,9 @@ class TokenizerStage(Stage):
         weights = stream.valid.reshape(-1).astype(latents.dtype)
         means = sample_latents(key, latents, weights, self._codes)
         iterations, chunk = self.config.codebook.kmeans_iterations, self.config.compute.code_chunk
-        vectors, counts = kmeans(latents, weights, means, iterations, chunk)
-        usage = collections["codebook"]["quantizer"]["usage"]
-        # With restarts a code counts as used from the start, as long as k-means gave it latents.
-        usage = counts if self.config.codebook.restart_below else jnp.zeros_like(usage)
+        vectors, _ = kmeans(latents, weights, means, iterations, chunk)
+        # Where unused codes are restarted, each has the same time to be hit.
+        usage = jnp.full_like(collections["codebook"]["quantizer"]["usage"], 2 * self.config.codebook.restart_below)
         return {"codebook": {"quantizer": {"vectors": vectors, "usage": usage}}}
 
     def _evaluate_batch(self, variables: PyTree, batch: Batch) -> dict[str, Array]:

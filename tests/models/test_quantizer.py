@@ -106,7 +106,7 @@ def test_only_unused_codes_restart():
     kept = np.array([1, 3, 5])
     np.testing.assert_array_equal(moved[kept], codebook[kept])
     np.testing.assert_array_equal(counts[kept], usage[kept])
-    np.testing.assert_allclose(counts[restarted], 0.6)
+    np.testing.assert_allclose(counts[restarted], 1.2)
     nearest = np.abs(np.asarray(moved)[restarted][:, None] - np.asarray(latents)[None]).max(-1).min(-1)
     np.testing.assert_array_equal(nearest, 0)
 
