@@ -49,13 +49,20 @@ def import_model(path: str | Path, weights: str | None = None, strict: bool = Fa
         InputError: the source cannot be read, is no LaBraM model, lacks a tensor, or has one of another shape.
     """
     source = read_source(path, weights)
-    found = _recognised(source)
-    tensors, fresh = _completed(found, source)
-    variables = from_official(tensors, found.config)
-    report = _report(found, source, fresh)
+    tensors, config, report = match(source)
     if strict:
         report.check_strict()
-    return Imported(variables, found.config, report, source)
+    return Imported(from_official(tensors, config), config, report, source)
+
+
+def match(source: Source) -> tuple[dict[str, np.ndarray], ModelConfig, ConversionReport]:
+    """The official tensors (float32) that a model takes from a source, its configuration, and the report.
+
+    Raises InputError as `import_model` does; nothing is copied yet.
+    """
+    found = _recognised(source)
+    tensors, fresh = _completed(found, source)
+    return tensors, found.config, _report(found, source, fresh)
 
 
 def _recognised(source: Source) -> Recognised:

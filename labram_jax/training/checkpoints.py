@@ -248,7 +248,10 @@ def find_model(path: str | os.PathLike) -> Path:
         return path
     checkpoints = path / CHECKPOINTS
     if not checkpoints.is_dir():
-        raise InputError(f"{path} is neither a run, nor a checkpoint, nor an exported model.")
+        raise InputError(
+            f"{path} is neither a run, nor a checkpoint, nor an exported model (which `labram-jax convert` makes of a "
+            ".pth or .safetensors file)."
+        )
     steps = sorted(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit() and (p / "meta").is_dir())
     if not steps:
         raise InputError(f"{path} holds no finished checkpoint yet: train longer or give another run.")
