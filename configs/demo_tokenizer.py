@@ -30,7 +30,7 @@ config = TokenizerStageConfig(
         ),
         quantizer=QuantizerConfig(codes=256, dimension=32),
     ),
-    codebook=CodebookTraining(bypass_epochs=5, commitment_warmup_epochs=5, restart_below=0.01),
+    codebook=CodebookTraining(bypass_epochs=5, commitment_warmup_epochs=5, restart_below=0.1),
     data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,
