@@ -1,0 +1,61 @@
+"""How the codebook fares on a small corpus, by remedy against collapse.
+
+    python benchmarks/codebook.py CORPUS [--epochs 10] [--only NAME ...]
+
+Trains the small tokenizer of `configs/demo_tokenizer.py` once for each remedy, from the same seed and on the same
+batches, and prints losses and use of the codebook on the validation split.
+"""
+
+import tempfile
+from pathlib import Path
+
+import tyro
+from tyro.conf import Positional
+
+from labram_jax.config import CodebookTraining, replace
+from labram_jax.configfile import load_file
+from labram_jax.evaluation.tables import text_table
+from labram_jax.training.runs import train
+
+
+def remedies(epochs: float) -> dict[str, CodebookTraining]:
+    """The published recipe, and what can be done about it."""
+    quarter = epochs / 4
+    return {
+        "published": CodebookTraining(),
+        "weight-0.1": CodebookTraining(commitment_weight=0.1),
+        "warmup": CodebookTraining(commitment_warmup_epochs=2 * quarter),
+        "restart": CodebookTraining(restart_below=0.1),
+        "bypass": CodebookTraining(bypass_epochs=quarter),
+        "bypass-warmup": CodebookTraining(bypass_epochs=quarter, commitment_warmup_epochs=quarter),
+        "bypass-warmup-restart": CodebookTraining(
+            bypass_epochs=quarter, commitment_warmup_epochs=quarter, restart_below=0.1
+        ),
+        "bypass-noise-warmup-restart": CodebookTraining(
+            bypass_epochs=quarter, bypass_noise=0.05, commitment_warmup_epochs=quarter, restart_below=0.1
+        ),
+    }
+
+
+def main(corpus: Positional[Path], epochs: float = 10.0, only: tuple[str, ...] = ()) -> None:
+    """Compares remedies.
+
+    Args:
+        corpus: a corpus with a validation split.
+        epochs: of each training.
+        only: names of remedies; by default all.
+    """
+    columns = ("loss", "amplitude_loss", "phase_loss", "codes_used", "perplexity")
+    rows = []
+    for name, codebook in remedies(epochs).items():
+        if only and name not in only:
+            continue
+        with tempfile.TemporaryDirectory() as run:
+            changes = {"run": run, "data.corpora": (str(corpus),), "loop.epochs": epochs, "codebook": codebook}
+            result = train(replace(load_file("demo_tokenizer"), **changes, **{"loop.evaluate_every_epochs": epochs}))
+        rows.append([name, *(result.validation[column] for column in columns)])
+    print(text_table(["remedy", *columns], rows))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
