@@ -1,5 +1,6 @@
 """A model of PyTorch, safetensors or braindecode as variables of this project, with a report of every tensor."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from labram_jax.config import TIME_ROWS, ClassifierConfig, EncoderConfig, MaskedModelConfig, ModelConfig
 from labram_jax.configfile import from_dict
 from labram_jax.convert import braindecode
-from labram_jax.convert.official import Tensor, from_official, official_tensors, to_official
+from labram_jax.convert.official import Tensor, from_official, official_tensors
 from labram_jax.convert.recognise import Recognised, reason_unused, recognise
 from labram_jax.convert.report import ConversionReport, ParameterLine, TensorLine
 from labram_jax.convert.source import Source, read_source
@@ -88,31 +89,30 @@ def _recognised(source: Source) -> Recognised:
 
 def _completed(found: Recognised, source: Source) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The official tensors that the model needs, in float32, and what of them is fresh."""
-    fresh: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
-    start = None
+    lacking: list[Tensor] = []
     for entry in official_tensors(found.config):
         given = found.tensors.get(entry.name)
         if given is None and entry.name not in found.fresh:
             raise InputError(f"{source.path} is not whole: it lacks {entry.name} {list(entry.official_shape)}.")
-        few_rows = given is not None and _has_few_rows(entry, given)
-        if given is not None and given.shape != entry.official_shape and not few_rows:
+        if given is None or _has_few_rows(entry, given):
+            lacking.append(entry)
+        elif given.shape != entry.official_shape:
             raise InputError(
                 f"{source.path}: {found.names.get(entry.name, entry.name)} has the shape {list(given.shape)}, but the "
                 f"model's {'/'.join(entry.path)} takes {list(entry.official_shape)}."
             )
-        if given is None or few_rows:
-            start = _fresh_tensors(found.config) if start is None else start
-        if given is None:
-            tensors[entry.name], fresh[entry.name] = start[entry.name], "freshly started: the source has none"
-        elif few_rows:
-            rows = given.shape[1]
-            tensors[entry.name] = np.concatenate([_float32(given, source), start[entry.name][:, rows:]], axis=1)
-            fresh[entry.name] = (
-                f"rows {rows} to {TIME_ROWS - 1} freshly started: the source has windows of {rows - 1} s"
-            )
         else:
             tensors[entry.name] = _float32(given, source)
+    fresh = {}
+    for name, start in _fresh_tensors(found.config, lacking).items():
+        given = found.tensors.get(name)
+        if given is None:
+            tensors[name], fresh[name] = start, "freshly started: the source has none"
+        else:
+            rows = given.shape[1]
+            tensors[name] = np.concatenate([_float32(given, source), start[:, rows:]], axis=1)
+            fresh[name] = f"rows {rows} to {TIME_ROWS - 1} freshly started: the source has windows of {rows - 1} s"
     return tensors, fresh
 
 
@@ -133,14 +133,22 @@ def _float32(tensor: np.ndarray, source: Source) -> np.ndarray:
     return np.asarray(tensor, np.float32)
 
 
-def _fresh_tensors(config: ModelConfig) -> Mapping[str, np.ndarray]:
-    """A new model of this configuration, under official names."""
+def _fresh_tensors(config: ModelConfig, entries: list[Tensor]) -> dict[str, np.ndarray]:
+    """Some tensors, none of them in the blocks, as a new model of this configuration has them."""
+    if not entries:
+        return {}
     batch = dense_batch(jnp.zeros((1, 1, 200)), np.ones(1, np.int32), mask=jnp.ones((1, 1), bool))
     if isinstance(config, MaskedModelConfig):
         init, codes = MaskedModel(config).init, (jnp.zeros((1, 1), jnp.int32),)
     else:
         init, codes = ClassifierModel(config).init, ()
-    return to_official(nn.unbox(jax.jit(init)(jax.random.key(0), batch, *codes)), config)
+
+    @jax.jit  # makes what is returned and leaves the rest of the model away
+    def start() -> list[jax.Array]:
+        variables = nn.unbox(init(jax.random.key(0), batch, *codes))
+        return [functools.reduce(lambda node, name: node[name], entry.path, variables) for entry in entries]
+
+    return {entry.name: entry.to_official(np.asarray(leaf)) for entry, leaf in zip(entries, start(), strict=True)}
 
 
 def _report(found: Recognised, source: Source, fresh: Mapping[str, str]) -> ConversionReport:
