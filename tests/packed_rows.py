@@ -10,17 +10,16 @@ from labram_jax.models import PatchBatch
 
 
 class Window(NamedTuple):
-    """The patches of one window with their addresses, and what is known of each patch (mask, code)."""
+    """The patches of one window with their addresses, and which of them are masked."""
 
     patches: Float[np.ndarray, "n 200"]
     electrode_ids: Int[np.ndarray, " n"]
     time_ids: Int[np.ndarray, " n"]
     mask: Bool[np.ndarray, " n"]
-    codes: Int[np.ndarray, " n"]
 
 
-def make_window(eeg: Float[np.ndarray, "C samples"], electrode_ids: Sequence[int], mask=None, codes=None) -> Window:
-    """A window from a signal that is already divided by 100; by default nothing is masked and all codes are 0."""
+def make_window(eeg: Float[np.ndarray, "C samples"], electrode_ids: Sequence[int], mask=None) -> Window:
+    """A window from a signal that is already divided by 100; by default nothing is masked."""
     seconds = eeg.shape[1] // 200
     count = len(electrode_ids) * seconds
     return Window(
@@ -28,15 +27,13 @@ def make_window(eeg: Float[np.ndarray, "C samples"], electrode_ids: Sequence[int
         np.repeat(np.asarray(electrode_ids, np.int32), seconds),
         np.tile(np.arange(seconds, dtype=np.int32), len(electrode_ids)),
         np.zeros(count, bool) if mask is None else mask,
-        np.zeros(count, np.int32) if codes is None else codes,
     )
 
 
 class Packed(NamedTuple):
-    """A batch, the codes of its patches, and the slots of every window: (row, slots, segment from 0)."""
+    """A batch, and the place of every window in it: (row, slots, segment from 0)."""
 
     batch: PatchBatch
-    codes: Int[np.ndarray, "B L"]
     places: list[tuple[int, slice, int]]
 
 
@@ -45,7 +42,7 @@ def pack_rows(
 ) -> Packed:
     """Puts windows into rows in the given order, each after `gap` empty slots.
 
-    Padding holds noise of standard deviation `garbage`, random addresses, masks and codes: a leak out of it shows.
+    Padding holds noise of standard deviation `garbage`, random addresses and masks: a leak out of it shows.
     """
     random = np.random.default_rng(seed)
     shape = (len(rows), slots)
@@ -54,7 +51,6 @@ def pack_rows(
     electrode_ids = random.integers(0, 129, shape, dtype=np.int32)
     time_ids = random.integers(0, 16, shape, dtype=np.int32)
     mask = random.random(shape) < 0.5
-    codes = random.integers(0, 64, shape, dtype=np.int32)
     segment_ids = np.zeros(shape, np.int32)
     places = []
     for number, row in enumerate(rows):
@@ -62,8 +58,8 @@ def pack_rows(
         for segment, window in enumerate(row):
             start, stop = stop + gap, stop + gap + len(window.patches)
             place = (number, slice(start, stop))
-            patches[place], electrode_ids[place], time_ids[place], mask[place], codes[place] = window
+            patches[place], electrode_ids[place], time_ids[place], mask[place] = window
             segment_ids[place] = segment + 1
             places.append((*place, segment))
     batch = PatchBatch(patches, electrode_ids, time_ids, segment_ids, mask=mask, segments=segments)
-    return Packed(batch, codes, places)
+    return Packed(batch, places)

@@ -19,7 +19,7 @@ from labram_jax.models import ClassifierModel, MaskedModel, TokenizerModel
 class Loaded:
     """A model with imported weights; its functions are compiled once for each shape."""
 
-    def __init__(self, kind: type[nn.Module], config, tensors: Mapping[str, np.ndarray], compute=ComputeConfig()):
+    def __init__(self, kind: type[nn.Module], config, tensors: Mapping[str, np.ndarray], compute: ComputeConfig):
         self.config = config
         self.module = kind(config, compute)
         self.variables = jax.tree.map(jnp.asarray, from_official(tensors, config))
@@ -46,12 +46,18 @@ class Loaded:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Loaded:
-    return Loaded(TokenizerModel, tiny_tokenizer(), weights("vqnsp"))
+    return Loaded(TokenizerModel, tiny_tokenizer(), weights("vqnsp"), ComputeConfig())
 
 
 @pytest.fixture(scope="session")
-def masked_model() -> Loaded:
-    return Loaded(MaskedModel, tiny_masked_model(), weights("labram"))
+def load_masked_model() -> Callable[[ComputeConfig], Loaded]:
+    """The pretraining model, computed in any way."""
+    return functools.partial(Loaded, MaskedModel, tiny_masked_model(), weights("labram"))
+
+
+@pytest.fixture(scope="session")
+def masked_model(load_masked_model) -> Loaded:
+    return load_masked_model(ComputeConfig())
 
 
 @pytest.fixture(scope="session")
@@ -63,4 +69,7 @@ def classifiers() -> dict[str, Loaded]:
         "use_cls": tiny_classifier(6, "class_token"),
         "qkv_bias_true": tiny_classifier(6, qkv_bias=True),
     }
-    return {case: Loaded(ClassifierModel, config, imported_encoder(case)) for case, config in configs.items()}
+    return {
+        case: Loaded(ClassifierModel, config, imported_encoder(case), ComputeConfig())
+        for case, config in configs.items()
+    }

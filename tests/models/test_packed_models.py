@@ -17,8 +17,7 @@ def random_window(seed: int, electrodes: int, seconds: int) -> Window:
     random = np.random.default_rng(seed)
     eeg = random.standard_normal((electrodes, seconds * 200)).astype(np.float32)
     ids = 1 + random.permutation(128)[:electrodes]
-    count = electrodes * seconds
-    return make_window(eeg, ids, random.random(count) < 0.5, random.integers(0, 64, count, dtype=np.int32))
+    return make_window(eeg, ids, random.random(electrodes * seconds) < 0.5)
 
 
 # Two shapes only, so that little is compiled: the first two differ in montage and length and have 28 patches each.
@@ -27,7 +26,7 @@ ROWS = [[0, 2, 1], [1, 0], [2], [2, 1, 0]]
 SLOTS, SEGMENTS, GAP = 80, 4, 3
 
 
-def tokenizer_outputs(model, batch, codes):
+def tokenizer_outputs(model, batch):
     output = model(batch)
     shape = (*batch.segment_ids.shape, -1)
     targets = spectral_targets(batch.patches, batch.membership)
@@ -35,13 +34,15 @@ def tokenizer_outputs(model, batch, codes):
     return {"per patch": (output.amplitude, output.phase, latents, vectors, *targets), "per segment": ()}
 
 
-def masked_model_outputs(model, batch, codes):
-    return {"per patch": (model.hidden(batch), model(batch, codes).cross_entropy[..., None]), "per segment": ()}
+def masked_model_outputs(model, batch):
+    hidden = model.hidden(batch)
+    return {"per patch": (hidden, model.logits(hidden)), "per segment": ()}
 
 
-def classifier_outputs(model, batch, codes):
+def classifier_outputs(model, batch):
     classes, tokens = model.tokens(batch)
-    return {"per patch": (tokens,), "per segment": (classes, model.pooled(batch), model(batch))}
+    pooled = model.pooled(batch)
+    return {"per patch": (tokens,), "per segment": (classes, pooled, model.head(pooled))}
 
 
 OUTPUTS = {
@@ -54,8 +55,8 @@ OUTPUTS = {
 def loss_of(outputs_of):
     """A sum over patches and segments of products with fixed directions, so that it adds up over windows."""
 
-    def loss(model, batch, codes):
-        outputs = outputs_of(model, batch, codes)
+    def loss(model, batch):
+        outputs = outputs_of(model, batch)
         present = batch.membership.max(axis=1)
         total = 0.0
         for kind, weight in (("per patch", batch.valid), ("per segment", present)):
@@ -73,15 +74,15 @@ def evaluate(request, tokenizer, masked_model, classifiers):
     model = {"tokenizer": tokenizer, "masked_model": masked_model, **classifiers}[request.param]
     loss = loss_of(OUTPUTS[request.param])
 
-    def both(params, packed):
+    def both(params, batch):
         others = {name: value for name, value in model.variables.items() if name != "params"}
         (_, outputs), gradients = jax.value_and_grad(
-            lambda p: model.module.apply({"params": p, **others}, *packed, method=loss), has_aux=True
+            lambda p: model.module.apply({"params": p, **others}, batch, method=loss), has_aux=True
         )(params)
         return outputs, gradients
 
     compiled = quick_jit(both)
-    return lambda packed: compiled(model.variables["params"], (packed.batch, packed.codes))
+    return lambda packed: compiled(model.variables["params"], packed.batch)
 
 
 def test_packed_windows_give_what_each_gives_alone(evaluate):

@@ -1,0 +1,54 @@
+"""How a model is computed changes what it computes by rounding alone."""
+
+import jax
+import numpy as np
+import pytest
+from golden_data import arrays, is_degenerate, windows
+
+from labram_jax.config import ComputeConfig
+
+
+def loss(model, batch, codes):
+    return model(batch, codes).cross_entropy.mean()
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    golden = arrays("pretrain")
+    return windows(golden["main/x"], mask=golden["main/bool_masked_pos"]), golden["main/labels_all"]
+
+
+@pytest.fixture(scope="module")
+def expected(masked_model, inputs):
+    return masked_model.gradients(loss, *inputs)
+
+
+def largest_relative_difference(gradients, expected) -> float:
+    """Over all tensors but those whose gradient vanishes."""
+    names = [name for name in expected if not is_degenerate(name)]
+    return max(np.abs(gradients[n] - expected[n]).max() / np.abs(expected[n]).max() for n in names)
+
+
+@pytest.mark.parametrize("options", [{"remat": "block"}, {"remat": "products"}, {"unroll": 2}], ids=str)
+def test_recomputing_and_unrolling_change_nothing(load_masked_model, inputs, expected, options):
+    value, gradients = load_masked_model(ComputeConfig(**options)).gradients(loss, *inputs)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+    assert largest_relative_difference(gradients, expected[1]) < 2e-5
+
+
+def test_bfloat16_products_stay_close_and_leave_parameters_alone(load_masked_model, inputs, expected):
+    value, gradients = load_masked_model(ComputeConfig(dtype="bfloat16")).gradients(loss, *inputs)
+    assert value.dtype == np.float32 and all(g.dtype == np.float32 for g in gradients.values())
+    np.testing.assert_allclose(value, expected[0], rtol=5e-3)
+    assert value != expected[0]
+    assert largest_relative_difference(gradients, expected[1]) < 0.3
+
+
+def test_float64_reaches_every_output(load_masked_model, inputs, expected):
+    with jax.enable_x64(True):
+        model = load_masked_model(ComputeConfig(dtype="float64"))
+        model.variables = jax.tree.map(lambda x: x.astype("float64"), model.variables)
+        batch, codes = inputs
+        value, gradients = model.gradients(loss, batch.replace(patches=batch.patches.astype("float64")), codes)
+    assert value.dtype == np.float64 and all(g.dtype == np.float64 for g in gradients.values())
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
