@@ -157,8 +157,8 @@ class ComputeConfig:
     attention: Literal["xla", "cudnn"] = "xla"
     unroll: int = 1
     """Blocks per iteration of the scan over depth."""
-    code_chunk: int = 4096
-    """Patches whose distances to all codes (or logits over all codes) exist at one time."""
+    code_chunk: int = 256
+    """Codes whose distances to all patches (or logits of all patches) exist at one time."""
 
     def __post_init__(self):
         for name in ("unroll", "code_chunk"):

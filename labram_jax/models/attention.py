@@ -23,14 +23,17 @@ def attend(
         q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, 0), (0, padding))) for a in (q, k, v))
         out = jax.nn.dot_product_attention(q, k, v, mask=same_segment, scale=scale, implementation="cudnn")
         return out[..., : out.shape[-1] - padding]
-    # Heads before tokens makes every product below a batch of plain matrix products, none of them transposed.
-    q, k, v = (a.transpose(0, 2, 1, 3) for a in (q * jnp.asarray(scale, q.dtype), k, v))
     attention = _attention(parameter_dtype(compute), precision_of(compute))
-    return attention(q, k, v, same_segment).transpose(0, 2, 1, 3)
+    return attention(q * jnp.asarray(scale, q.dtype), k, v, same_segment)
+
+
+def _heads_first(x: Array) -> Array:
+    """[B, N, H, h] to [B, H, N, h] and back: it makes all products batches of plain ones, the fastest everywhere."""
+    return x.transpose(0, 2, 1, 3)
 
 
 def _attention(stored: jnp.dtype, precision: jax.lax.Precision | None):
-    """softmax(q k') v with its gradient; arrays are [B, H, N, h].
+    """softmax(q k') v with its gradient.
 
     Kept for the backward pass are the operands, the result and one number a token, so that no [N, N] array outlives
     its block; the weights come back from one more product. What automatic differentiation keeps is twice the
@@ -44,29 +47,31 @@ def _attention(stored: jnp.dtype, precision: jax.lax.Precision | None):
         return jnp.where(same_segment, product("bhqd,bhkd->bhqk", q, k).astype(stored), -jnp.inf)
 
     @jax.custom_vjp
-    def attention(q: Array, k: Array, v: Array, same_segment: Array) -> Float[Array, "B H N h"]:
+    def attention(q: Array, k: Array, v: Array, same_segment: Array) -> Float[Array, "B N H h"]:
         return forward(q, k, v, same_segment)[0]
 
     def forward(q: Array, k: Array, v: Array, same_segment: Array):
+        q, k, v = map(_heads_first, (q, k, v))
         s = scores(q, k, same_segment)
         largest = s.max(axis=-1, keepdims=True)
         exponentials = jnp.exp(s - largest)
         total = exponentials.sum(axis=-1, keepdims=True)
         # Dividing [N, h] sums and not [N, N] weights.
-        out = (product("bhqk,bhkd->bhqd", exponentials.astype(v.dtype), v) / total).astype(v.dtype)
+        out = _heads_first((product("bhqk,bhkd->bhqd", exponentials.astype(v.dtype), v) / total).astype(v.dtype))
         return out, (q, k, v, same_segment, out, largest + jnp.log(total))
 
-    def backward(kept, gradient: Float[Array, "B H N h"]):
+    def backward(kept, gradient: Float[Array, "B N H h"]):
         q, k, v, same_segment, out, log_total = kept
+        # The gradient of a softmax is w (g - sum(w g)), and the sum is that of out times its gradient.
+        common = _heads_first((gradient.astype(stored) * out.astype(stored)).sum(axis=-1, keepdims=True))
+        gradient = _heads_first(gradient)
         weights = jnp.exp(scores(q, k, same_segment) - log_total)
         v_gradient = product("bhqk,bhqd->bhkd", weights.astype(v.dtype), gradient)
-        # The gradient of a softmax is w (g - sum(w g)), and the sum is that of out times its gradient.
-        common = (gradient.astype(stored) * out.astype(stored)).sum(axis=-1, keepdims=True)
         s_gradient = weights * (product("bhqd,bhkd->bhqk", gradient, v).astype(stored) - common)
         s_gradient = s_gradient.astype(q.dtype)
         q_gradient = product("bhqk,bhkd->bhqd", s_gradient, k)
         k_gradient = product("bhqk,bhqd->bhkd", s_gradient, q)
-        return q_gradient, k_gradient, v_gradient, None
+        return *map(_heads_first, (q_gradient, k_gradient, v_gradient)), None
 
     attention.defvjp(forward, backward)
     return attention

@@ -50,10 +50,10 @@ class MLP(nn.Module):
         width, inner = self.config.width, self.config.width * self.config.mlp_ratio
         weights = normal_initializer(self.config.initialisation)
         x = Linear((width, inner), ("width", "mlp"), self.compute, weights, name="up")(x)
-        x = gelu(x)
-        return Linear((inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale), name="down")(
-            x
-        )
+        return Linear(
+            (inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale),
+            before=gelu, name="down",
+        )(x)  # fmt: skip
 
 
 class Block(nn.Module):

@@ -46,7 +46,8 @@ def scaled(initializer: Initializer, factor) -> Initializer:
 class Linear(nn.Module):
     """An affine map over the last axes: kernel [*inputs, *outputs], products in the compute type.
 
-    `names`: logical axes of the kernel; the bias takes those of the outputs.
+    `names`: logical axes of the kernel; the bias takes those of the outputs. `before`: a cheap function of the
+    input, which the backward pass recomputes instead of keeping its result.
     """
 
     shape: Sequence[int]
@@ -56,6 +57,7 @@ class Linear(nn.Module):
     bias_init: Initializer = nn.initializers.zeros
     use_bias: bool = True
     contract: int = 1
+    before: Callable[[Array], Array] | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
@@ -67,7 +69,14 @@ class Linear(nn.Module):
             parameter_dtype(self.compute),
         )
         axes = (tuple(range(x.ndim - self.contract, x.ndim)), tuple(range(self.contract)))
-        y = jax.lax.dot_general(x.astype(dtype), kernel.astype(dtype), (axes, ((), ())), precision_of(self.compute))
+
+        def product(x: Array, kernel: Array) -> Array:
+            x = x if self.before is None else self.before(x)
+            return jax.lax.dot_general(x.astype(dtype), kernel, (axes, ((), ())), precision_of(self.compute))
+
+        if self.before is not None:
+            product = jax.checkpoint(product, prevent_cse=False)
+        y = product(x, kernel.astype(dtype))
         if self.use_bias:
             bias = self.param(
                 "bias",
@@ -80,12 +89,8 @@ class Linear(nn.Module):
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The exact GELU, x (1 + erf(x / sqrt 2)) / 2; the backward pass keeps x alone and recomputes the rest."""
-
-    def exact(x):
-        return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(0.5**0.5, x.dtype)))
-
-    return jax.checkpoint(exact, prevent_cse=False)(x)
+    """The exact GELU, x (1 + erf(x / sqrt 2)) / 2."""
+    return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(0.5**0.5, x.dtype)))
 
 
 def layer_norm(compute: ComputeConfig, name: str | None = None, axis: str | None = "width") -> nn.Module:

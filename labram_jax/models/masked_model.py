@@ -3,26 +3,18 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from labram_jax.config import ComputeConfig, MaskedModelConfig
+from labram_jax.models.code_head import CodeHead, CodeScores
 from labram_jax.models.encoder import Encoder
-from labram_jax.models.layers import Linear, layer_norm, normal_initializer, parameter_dtype, uniform_initializer
+from labram_jax.models.layers import layer_norm, normal_initializer, parameter_dtype
 from labram_jax.models.patches import PatchBatch
 
 
 def two_views(x: Array, y: Array) -> Array:
     """[B, ...] twice to [2 B, ...] with the views of a row side by side, so that rows stay on their device."""
     return jnp.stack([x, y], axis=1).reshape(2 * x.shape[0], *x.shape[1:])
-
-
-@struct.dataclass
-class CodeScores:
-    """Of every patch: cross-entropy of its code and whether the likeliest code is the right one."""
-
-    cross_entropy: Float[Array, "B L"]
-    correct: Bool[Array, "B L"]
 
 
 class MaskedModel(nn.Module):
@@ -43,7 +35,7 @@ class MaskedModel(nn.Module):
         vector = nn.with_logical_partitioning(initial, ("width",))
         self.mask_token = self.param("mask_token", vector, (width,), parameter_dtype(compute))
         self.norm = layer_norm(compute)
-        self.code_head = Linear((width, config.codes), ("width", "codes"), compute, initial, uniform_initializer(width))
+        self.code_head = CodeHead(config, compute)
 
     def features(
         self, batch: PatchBatch, mask: Bool[Array, "B L"] | None = None
@@ -74,7 +66,7 @@ class MaskedModel(nn.Module):
         return self.norm(jnp.where(hide, tokens[:, 0], tokens[:, 1]))
 
     def logits(self, features: Float[Array, "B L D"]) -> Float[Array, "B L K"]:
-        return self.code_head(features).astype(parameter_dtype(self.compute))
+        return self.code_head(features)
 
     def __call__(
         self,
@@ -83,7 +75,4 @@ class MaskedModel(nn.Module):
         branch_factors: Float[Array, "depth 2 B2 S"] | None = None,
     ) -> CodeScores:
         """Scores of the codes that the tokenizer gave (equation 13, and its complement)."""
-        logits = self.logits(self.hidden(batch, branch_factors))
-        right = jnp.take_along_axis(logits, codes[..., None], axis=-1)[..., 0]
-        cross_entropy = jax.nn.logsumexp(logits, axis=-1) - right
-        return CodeScores(cross_entropy, logits.argmax(axis=-1) == codes)
+        return self.code_head.scores(self.hidden(batch, branch_factors), codes)

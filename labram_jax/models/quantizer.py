@@ -21,33 +21,40 @@ def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
-def nearest_code(latents: Float[Array, "N d"], codebook: Float[Array, "K d"], chunk: int = 8192) -> Int[Array, " N"]:
-    """First index of the code at the smallest |z|^2 + |w|^2 - 2 z.w (equation 2); `chunk` codes at one time."""
-    codes = codebook.shape[0]
+def interleaved_parts(rows: Float[Array, "K ..."], size: int, fill: float = 0) -> Float[Array, "parts size ..."]:
+    """Rows, one for each code, in parts of at most `size` rows: code c is row c // parts of part c % parts.
+
+    With codes spread over devices every device so holds an equal share of every part. Padding rows are `fill`.
+    """
+    parts = -(-rows.shape[0] // size)
+    each = -(-rows.shape[0] // parts)
+    padding = ((0, each * parts - rows.shape[0]), *((0, 0),) * (rows.ndim - 1))
+    padded = jnp.pad(rows, padding, constant_values=fill)
+    return jnp.moveaxis(padded.reshape(each, parts, *rows.shape[1:]), 1, 0)
+
+
+def nearest_code(latents: Float[Array, "N d"], codebook: Float[Array, "K d"], chunk: int = 256) -> Int[Array, " N"]:
+    """First index of the code at the smallest |z|^2 + |w|^2 - 2 z.w (equation 2); `chunk` codes at one time.
+
+    Every row of the parts keeps its own nearest code, so that an argmin, slow on a CPU, runs over one part alone;
+    as codes rise along the rows and from part to part, the first of equally near codes still wins.
+    """
+    parts = interleaved_parts(codebook, chunk)
+    squares = interleaved_parts(jnp.sum(codebook**2, axis=-1), chunk, fill=jnp.inf)
     square = jnp.sum(latents**2, axis=-1, keepdims=True)
 
-    def best_of(part: Float[Array, "k d"]) -> tuple[Float[Array, " N"], Int[Array, " N"]]:
-        product = jnp.einsum("nd,kd->nk", latents, part, precision=Precision.HIGHEST)
-        distance = square + jnp.sum(part**2, axis=-1) - 2 * product
-        return distance.min(axis=-1), distance.argmin(axis=-1).astype(jnp.int32)
-
-    if codes <= chunk:
-        return best_of(codebook)[1]
-    # Padding codes lie infinitely far away, so that every chunk has the same shape.
-    padded = jnp.pad(codebook, ((0, -codes % chunk), (0, 0)), constant_values=jnp.inf)
-    parts = padded.reshape(-1, chunk, codebook.shape[1])
-
     def step(best, numbered_part):
-        number, part = numbered_part
-        finite = jnp.where(jnp.isfinite(part), part, 0)
-        distance, index = best_of(finite)
-        outside = number * chunk + index >= codes
-        closer = (distance < best[0]) & ~outside
-        return (jnp.where(closer, distance, best[0]), jnp.where(closer, number * chunk + index, best[1])), None
+        number, part, part_squares = numbered_part
+        product = jnp.einsum("nd,kd->nk", latents, part, precision=Precision.HIGHEST)
+        distance = square + part_squares - 2 * product
+        closer = distance < best[0]
+        return (jnp.where(closer, distance, best[0]), jnp.where(closer, number, best[1])), None
 
-    start = (jnp.full_like(square[:, 0], jnp.inf), jnp.zeros(latents.shape[0], jnp.int32))
-    (_, index), _ = jax.lax.scan(step, start, (jnp.arange(parts.shape[0], dtype=jnp.int32), parts))
-    return index
+    shape = (latents.shape[0], parts.shape[1])
+    start = (jnp.full(shape, jnp.inf, latents.dtype), jnp.zeros(shape, jnp.int32))
+    (distance, number), _ = jax.lax.scan(step, start, (jnp.arange(len(parts), dtype=jnp.int32), parts, squares))
+    row = distance.argmin(axis=-1).astype(jnp.int32)
+    return row * len(parts) + jnp.take_along_axis(number, row[:, None], axis=1)[:, 0]
 
 
 def straight_through(latents: Float[Array, "... d"], quantized: Float[Array, "... d"]) -> Float[Array, "... d"]:
@@ -89,7 +96,7 @@ def kmeans(
     weights: Float[Array, " N"],
     means: Float[Array, "K d"],
     iterations: int,
-    chunk: int = 8192,
+    chunk: int = 256,
 ) -> tuple[Float[Array, "K d"], Float[Array, " K"]]:
     """Spherical k-means from given means: new means, counts of the last iteration; empty clusters keep their mean."""
 

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from labram_jax.config import CONVOLUTION_GROUPS, PATCH_SAMPLES, TIME_STEPS, ComputeConfig, EncoderConfig
@@ -60,19 +61,27 @@ class SegmentGroupNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], membership: Float[Array, "B L S"]) -> Float[Array, "B L D"]:
         stored = parameter_dtype(self.compute)
-        shape = (*x.shape[:2], TIME_STEPS, CONVOLUTION_GROUPS, self.channels // CONVOLUTION_GROUPS)
-        grouped = x.astype(stored).reshape(shape)
-        elements = (patch_counts(membership) * (shape[2] * shape[4]))[..., None]
-        mean = segment_sum(grouped.sum(axis=(2, 4)), membership) / elements
-        centred = grouped - spread(mean, membership)[:, :, None, :, None]
-        variance = segment_sum((centred**2).sum(axis=(2, 4)), membership) / elements
-        normed = centred * spread(jax.lax.rsqrt(variance + 1e-5), membership)[:, :, None, :, None]
+        # Sums over the features of a group are a product with its indicator: splitting the features' axis into
+        # [steps, groups, channels] would leave innermost axes of 2, which no backend reduces well.
+        feature_group = np.arange(x.shape[-1]) % self.channels // (self.channels // CONVOLUTION_GROUPS)
+        indicator = jnp.asarray(np.eye(CONVOLUTION_GROUPS)[feature_group], stored)
+        elements = (patch_counts(membership) * (x.shape[-1] // CONVOLUTION_GROUPS))[..., None]
+
+        def group_mean(values: Float[Array, "B L D"]) -> Float[Array, "B S G"]:
+            sums = jnp.einsum("bld,dg->blg", values, indicator, precision=Precision.HIGHEST)
+            return segment_sum(sums, membership) / elements
+
+        def to_features(values: Float[Array, "B S G"]) -> Float[Array, "B L D"]:
+            return jnp.einsum("blg,dg->bld", spread(values, membership), indicator, precision=Precision.HIGHEST)
+
+        x = x.astype(stored)
+        centred = x - to_features(group_mean(x))
+        normed = centred * to_features(jax.lax.rsqrt(group_mean(centred**2) + 1e-5))
         ones = nn.with_logical_partitioning(nn.initializers.ones, (None,))
         zeros = nn.with_logical_partitioning(nn.initializers.zeros, (None,))
         scale = self.param("scale", ones, (self.channels,), stored)
         bias = self.param("bias", zeros, (self.channels,), stored)
-        normed = normed.reshape(*x.shape[:2], TIME_STEPS, self.channels) * scale + bias
-        return normed.reshape(x.shape)
+        return normed * jnp.tile(scale, TIME_STEPS) + jnp.tile(bias, TIME_STEPS)
 
 
 class TemporalConvolution(nn.Module):
