@@ -5,13 +5,17 @@ DEMO_OUT ?= demo
 # Options of the demo, such as DEMO=--short
 DEMO ?=
 
-.PHONY: demo test lint format clean
+.PHONY: demo test interop lint format clean
 
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
 
 test: .venv/installed
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
+
+# Import and export beside PyTorch and braindecode themselves.
+interop: .venv/interop
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/convert/test_interop.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -24,6 +28,12 @@ format: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# braindecode comes without its dependencies: the extra names what its Labram needs of them.
+.venv/interop: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[interop]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --no-deps braindecode
 	touch $@
 
 clean:

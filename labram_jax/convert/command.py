@@ -9,7 +9,7 @@ from labram_jax.convert.exporting import Pooling, write_braindecode, write_offic
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.source import is_foreign
 from labram_jax.errors import InputError
-from labram_jax.training.checkpoints import load_model, save_model
+from labram_jax.training.checkpoints import find_model, load_model, save_model
 
 Target = Literal["auto", "jax", "official", "braindecode"]
 
@@ -61,8 +61,8 @@ def convert(
     foreign = is_foreign(source)
     if not foreign and to == "jax":
         raise InputError(
-            f"{source} is a checkpoint of this project already: give a DEST that ends with .safetensors, or --to "
-            "braindecode."
+            f"{find_model(source)} is a checkpoint of this project already: give a DEST that ends with "
+            ".safetensors, or --to braindecode."
         )
     if not foreign and (weights is not None or strict):
         raise InputError("--weights and --strict are for files of PyTorch: leave them out.")

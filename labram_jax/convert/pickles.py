@@ -310,6 +310,11 @@ def _empty_dict() -> dict:
     return {}
 
 
+def _no_bytes() -> bytes:
+    """How old protocols write bytes of length 0."""
+    return b""
+
+
 def _namespace() -> Namespace:
     return Namespace()
 
@@ -320,6 +325,8 @@ BUILDERS: Mapping[str, Builder | None] = MappingProxyType(
         "collections.OrderedDict": _empty_dict,
         "argparse.Namespace": _namespace,
         "_codecs.encode": _encode,
+        "__builtin__.bytes": _no_bytes,
+        "builtins.bytes": _no_bytes,
         "numpy.ndarray": None,
         "numpy.dtype": _dtype,
         **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},

@@ -1,0 +1,157 @@
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.corpora import planner
+from data_prep.corpora.tuab import CLASSES as TUAB_CLASSES
+from data_prep.corpora.tuev import CLASSES as TUEV_CLASSES
+from data_prep.corpora.tuh import ELECTRODES
+from data_prep.options import PrepareOptions
+from data_prep.prepare import prepare
+from labram_jax.errors import InputError
+
+
+def signal(name: str, number: int, seconds: int) -> np.ndarray:
+    """Microvolts as MNE gives them: float64."""
+    return np.random.default_rng((sum(name.encode()), number)).normal(scale=20, size=(23, 200 * seconds))
+
+
+def write(path: Path, content: object, protocol: int = 4) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content, protocol))
+    return path
+
+
+@pytest.fixture
+def tuab(tmp_path):
+    """Two recordings to train, one to validate, one to test; more than ten windows, so that numbers must sort."""
+    root = tmp_path / "tuab"
+    for place, label, windows in (
+        ("train/aaaaaaaq_s004_t000", 1, 11), ("train/aaaaaaar_s001_t001", 0, 1),
+        ("val/aaaaaabc_s001_t000", 1, 2), ("test/aaaaabdo_s003_t000", 0, 2),
+    ):  # fmt: skip
+        for number in range(windows):
+            content = {"X": signal(place, number, 10), "y": label}
+            write(root / f"{place}_{number}.pkl", content, protocol=2 + number % 4)
+    return root
+
+
+@pytest.fixture
+def tuev(tmp_path):
+    root = tmp_path / "tuev"
+    for place, labels in (
+        ("processed_train/aaaaaaar_00000001", (6, 1)), ("processed_eval/aaaaaaas_00000002", (2,)),
+        ("processed_test/bckg_001_a_", (3, 5)),
+    ):  # fmt: skip
+        for number, label in enumerate(labels):
+            channel = np.array([number], float)
+            content = {
+                "signal": signal(place, number, 5),
+                "offending_channel": channel,
+                "label": np.array([label], float),
+            }
+            write(root / f"{place}-{number}.pkl", content)
+    return root
+
+
+def build(source: Path, out: Path, **options):
+    return prepare("official-pickles", source, out, PrepareOptions(dtype="float32", jobs=1, **options))
+
+
+def plan(source: Path, **options):
+    return planner("official-pickles")(source, PrepareOptions(**options))
+
+
+def test_tuab_windows_move_over(tuab, tmp_path, windows_of):
+    report = build(tuab, tmp_path / "out")
+    assert report.info.classes == TUAB_CLASSES and report.info.filters is None
+    assert [c.electrodes for c in report.info.configurations] == [ELECTRODES]
+    windows = windows_of(tmp_path / "out")
+    assert len(windows) == 16
+    for window in windows:
+        name = window["recording"].decode()
+        number = round(float(window["start_seconds"]) / 10)
+        np.testing.assert_allclose(window["eeg"], signal(name, number, 10), rtol=0, atol=1e-5)
+        assert window["split"] == {"train": "train", "val": "validation", "test": "test"}[name.partition("/")[0]]
+        assert window["label"] == (name.partition("/")[2] in ("aaaaaaaq_s004_t000", "aaaaaabc_s001_t000"))
+        assert window["subject"].decode() == name.partition("/")[2][:8]
+
+
+def test_tuev_windows_move_over(tuev, tmp_path, windows_of):
+    report = build(tuev, tmp_path / "out")
+    assert report.info.classes == TUEV_CLASSES
+    found = {
+        (w["recording"].decode(), float(w["start_seconds"])): (w["split"], int(w["label"]), w["subject"].decode())
+        for w in windows_of(tmp_path / "out")
+    }
+    assert found == {
+        ("processed_train/aaaaaaar_00000001", 0.0): ("train", 5, "aaaaaaar"),
+        ("processed_train/aaaaaaar_00000001", 5.0): ("train", 0, "aaaaaaar"),
+        ("processed_eval/aaaaaaas_00000002", 0.0): ("validation", 1, "aaaaaaas"),
+        ("processed_test/bckg_001_a_", 0.0): ("test", 2, "bckg_001_a_"),
+        ("processed_test/bckg_001_a_", 5.0): ("test", 4, "bckg_001_a_"),
+    }
+
+
+def test_without_a_test_folder_the_evaluation_recordings_are_the_test_set(tuev):
+    for path in (tuev / "processed_test").iterdir():
+        path.unlink()
+    (tuev / "processed_test").rmdir()
+    assert {r.recording: r.spans[0].split for r in plan(tuev).recordings} == {
+        "processed_train/aaaaaaar_00000001": "train",
+        "processed_eval/aaaaaaas_00000002": "test",
+    }
+
+
+class Mark:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "x")
+
+
+def test_windows_that_cannot_be_used_are_listed_and_run_nothing(tuab, tmp_path):
+    train, mark, good = tuab / "train", tmp_path / "mark", signal("", 0, 10)
+    bad = {
+        "aaaaaaba_s001_t000_0": ({"X": Mark(mark), "y": 1}, "asks for .*open, .* nothing was run"),
+        "aaaaaabb_s001_t000_0": ({"X": good[:16], "y": 1}, r"float64 numbers of shape \[16, 2000\]"),
+        "aaaaaabd_s001_t000_0": ({"X": good, "y": 2}, "no label of TUAB"),
+        "aaaaaabe_s001_t000_0": ({"Z": good}, "no window of the official scripts"),
+        "aaaaaabf_s001_t000_0": ({"X": good.tolist(), "y": 1}, "holds no numbers"),
+        "unnumbered": ({"X": good, "y": 1}, "is not named RECORDING_NUMBER.pkl"),
+    }
+    for name, (content, _) in bad.items():
+        write(train / f"{name}.pkl", content)
+    (train / "aaaaaabg_s001_t000_0.pkl").write_bytes(pickle.dumps({"X": good, "y": 1})[:1000])
+    reasons = {Path(path).stem: reason for path, reason in plan(tuab).unusable}
+    assert reasons.keys() == {*bad, "aaaaaabg_s001_t000_0"} and "is damaged" in reasons["aaaaaabg_s001_t000_0"]
+    for name, (_, reason) in bad.items():
+        assert re.search(reason, reasons[name]), reasons[name]
+    assert not mark.exists()
+    assert len(plan(tuab).recordings) == 4
+
+
+def test_what_is_refused(tuab, tuev, tmp_path):
+    with pytest.raises(InputError, match="holds none of train, val, test"):
+        plan(tmp_path)
+    with pytest.raises(InputError, match="leave window_seconds out"):
+        plan(tuab, window_seconds=5)
+    with pytest.raises(InputError, match="leave the stride out"):
+        plan(tuab, stride_seconds=1)
+    with pytest.raises(InputError, match="cannot be split by 'subject'"):
+        plan(tuab, split_by="subject")
+    for path in (tuev / "processed_train").iterdir():
+        path.rename(tuab / "train" / path.name)
+    with pytest.raises(InputError, match="windows of TUAB and of TUEV"):
+        plan(tuab)
+
+
+def test_jax_stays_out():
+    code = "import sys, data_prep.corpora.official_pickles; assert not {'jax', 'ml_dtypes', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
