@@ -27,7 +27,8 @@ PROJECT = {
         *("data_prep", "labram_jax.data.schema", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
         "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
-    "labram_jax.convert.pickles": ("labram_jax.errors",),
+    "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),
+    "labram_jax.convert.pickled_objects": ("labram_jax.errors",),
     "configs": ("configs", "labram_jax.config"),
 }
 OUTSIDE = {
@@ -40,7 +41,8 @@ OUTSIDE = {
     "labram_jax.data": STANDARD | {"numpy", "grain", "tensorflow_datasets", "jaxtyping"},
     "data_prep": STANDARD
     | {"numpy", "scipy", "mne", "h5py", "tensorflow_datasets", "array_record", "jaxtyping", "edfio"},
-    "labram_jax.convert.pickles": STANDARD | {"numpy"},
+    "labram_jax.convert.pickles": STANDARD,
+    "labram_jax.convert.pickled_objects": STANDARD | {"numpy"},
     "configs": frozenset(),
 }
 

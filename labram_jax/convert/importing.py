@@ -16,6 +16,7 @@ from labram_jax.config import TIME_ROWS, ClassifierConfig, EncoderConfig, Masked
 from labram_jax.configfile import from_dict
 from labram_jax.convert import braindecode
 from labram_jax.convert.official import Tensor, from_official, official_tensors
+from labram_jax.convert.pickled_objects import brief
 from labram_jax.convert.recognise import Recognised, reason_unused, recognise
 from labram_jax.convert.report import ConversionReport, ParameterLine, TensorLine
 from labram_jax.convert.source import Source, read_source
@@ -209,11 +210,11 @@ def _notes(found: Recognised, source: Source) -> tuple[str, ...]:
         notes.append(f"parameters are float32 here, and some tensors are {', '.join(types)}")
     for name, value in source.beside.items():
         if name == "epoch" and isinstance(value, int | str):
-            notes.append(f"epoch: {str(value)[:20]}")
+            notes.append(f"epoch: {brief(value)}")
         elif name == "optimizer" and isinstance(found.config, MaskedModelConfig):
             notes.append("optimizer: left out here; pretraining goes on with it by --start-from")
         elif isinstance(value, dict) and any(isinstance(item, np.ndarray) for item in value.values()):
-            notes.append(f"{name[:40]}: other weights, taken with --weights {name[:40]}")
+            notes.append(f"{brief(name)}: other weights, taken with --weights {brief(name)}")
         else:
-            notes.append(f"{name[:40]}: left out, since it is no part of a model")
+            notes.append(f"{brief(name)}: left out, since it is no part of a model")
     return tuple(notes)

@@ -55,7 +55,7 @@ def read_moments(imported: Imported) -> Moments | None:
         parts = state.get(name, {})
         if any(getattr(parts.get(moment), "shape", None) != shape for moment in MOMENTS):
             raise _mismatch(where, f"it has no moments of shape {list(shape)} for {name}")
-    updates = {int(np.asarray(state[name].get("step", -1))) for name in needed}
+    updates = {_count(state[name].get("step")) for name in needed}
     if len(updates) != 1 or min(updates) < 1:
         raise _mismatch(where, "its parameters have seen different numbers of updates")
     first, second = (_params({name: state[name][moment] for name in needed}, imported.config) for moment in MOMENTS)
@@ -73,9 +73,15 @@ def _by_name(optimizer: Mapping, tensors: Mapping[str, np.ndarray], where: Path)
         found = {}
         for names, group in zip(order, numbers, strict=True):
             found |= {name: state[number] for name, number in zip(names, group, strict=True) if number in state}
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise _mismatch(where, f"it is none of PyTorch's ({type(error).__name__})") from error
     return {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+
+
+def _count(step: Any) -> int:
+    """Updates by PyTorch's number or tensor of one number; 0 where it is neither."""
+    number = step.item() if isinstance(step, np.ndarray) and step.size == 1 else step
+    return int(number) if isinstance(number, int | float) and 0 < number < 1 << 31 else 0
 
 
 def _params(tensors: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Any]:

@@ -7,49 +7,17 @@ refused by its name. Imports numpy and the standard library alone, since data pr
 """
 
 import pickletools
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
+from labram_jax.convert.pickled_objects import BUILDERS, Builder, Damaged, Global, Namespace, Unfinished, brief
 from labram_jax.errors import InputError
 
 # Each instruction makes at most one small object, so this bounds the memory (official checkpoints have about 30,000).
 MAX_INSTRUCTIONS = 1_000_000
 MAX_BYTES = 64 << 20
 KEY_TYPES = (str, bytes, int, float, bool, type(None))
-
-Builder = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Global:
-    """What a pickle names: never looked up in a module."""
-
-    name: str
-
-
-@dataclass
-class Namespace:
-    """Stands in for `argparse.Namespace`: its attributes as a dict."""
-
-    values: dict[Any, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Unfinished:
-    """An object between the instruction that makes it and the one that fills it."""
-
-    finish: Callable[[Any], Any]
-    memo_keys: list[int] = field(default_factory=list)
-
-
-class _Damaged(Exception):
-    """The pickle is no program that any pickler would write."""
-
 
 _MARK = object()
 
@@ -78,8 +46,8 @@ def read_pickle(
         return machine.run(data)
     except InputError:
         raise
-    except (_Damaged, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise InputError(f"{where} is damaged ({_brief(error)}): obtain the file again.") from error
+    except (Damaged, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{where} is damaged ({brief(error)}): obtain the file again.") from error
 
 
 class _Machine:
@@ -95,7 +63,7 @@ class _Machine:
         self.size = len(data)
         for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
             if count >= MAX_INSTRUCTIONS:
-                raise _Damaged(f"more than {MAX_INSTRUCTIONS:,} instructions")
+                raise Damaged(f"more than {MAX_INSTRUCTIONS:,} instructions")
             name = instruction.name
             if name == "STOP":
                 return self.pop()
@@ -106,17 +74,17 @@ class _Machine:
             elif (method := getattr(self, f"do_{name.lower()}", None)) is not None:
                 method(argument)
             elif name not in _IGNORED:
-                raise _Damaged(f"the instruction {name}")
-        raise _Damaged("no end")
+                raise Damaged(f"the instruction {name}")
+        raise Damaged("no end")
 
     def pop(self, wanted: type | tuple[type, ...] = object) -> Any:
         if not self.stack or self.stack[-1] is _MARK or not isinstance(self.stack[-1], wanted):
-            raise _Damaged("a value is missing")
+            raise Damaged("a value is missing")
         return self.stack.pop()
 
     def top(self, wanted: type) -> Any:
         if not self.stack or not isinstance(self.stack[-1], wanted):
-            raise _Damaged("a value is missing")
+            raise Damaged("a value is missing")
         return self.stack[-1]
 
     def pop_to_mark(self) -> list[Any]:
@@ -125,7 +93,7 @@ class _Machine:
                 items = self.stack[place + 1 :]
                 del self.stack[place:]
                 return items
-        raise _Damaged("a mark is missing")
+        raise Damaged("a mark is missing")
 
     def do_mark(self, _) -> None:
         self.stack.append(_MARK)
@@ -178,8 +146,8 @@ class _Machine:
     def do_put(self, key: int) -> None:
         value = self.top(object)
         if value is _MARK:
-            raise _Damaged("a mark in the memo")
-        if isinstance(value, _Unfinished):
+            raise Damaged("a mark in the memo")
+        if isinstance(value, Unfinished):
             value.memo_keys.append(key)
         self.memo[key] = value
 
@@ -202,7 +170,7 @@ class _Machine:
         full = f"{module}.{name}"
         if full not in self.builders:
             raise InputError(
-                f"{self.where} asks for {_brief(full)}, which no checkpoint or window needs, so it was refused and "
+                f"{self.where} asks for {brief(full)}, which no checkpoint or window needs, so it was refused and "
                 "nothing was run: obtain the file from a source that you trust."
             )
         self.stack.append(Global(full))
@@ -217,7 +185,7 @@ class _Machine:
             # The same text may be encoded again and again; everything else that is built refers to what is there.
             self.encoded += len(made)
             if self.encoded > 2 * self.size:
-                raise _Damaged("more bytes than the pickle holds")
+                raise Damaged("more bytes than the pickle holds")
         self.stack.append(made)
 
     do_newobj = do_reduce
@@ -226,15 +194,15 @@ class _Machine:
         state, value = self.pop(), self.stack[-1] if self.stack else None
         if isinstance(value, Namespace) and isinstance(state, dict):
             value.values = state
-        elif isinstance(value, _Unfinished):
+        elif isinstance(value, Unfinished):
             self.stack[-1] = value.finish(state)
             self.memo.update(dict.fromkeys(value.memo_keys, self.stack[-1]))
         elif not isinstance(value, dict):  # the attributes of an ordered dict say nothing that is needed
-            raise _Damaged("a state without its object")
+            raise Damaged("a state without its object")
 
     def do_binpersid(self, _) -> None:
         if self.persistent is None:
-            raise _Damaged("an object that lies elsewhere")
+            raise Damaged("an object that lies elsewhere")
         self.stack.append(self.persistent(self.pop()))
 
 
@@ -249,88 +217,8 @@ _LITERALS = frozenset((
 _IGNORED = frozenset(("PROTO", "FRAME"))
 
 
-def _brief(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-# How a pickled type says its byte order: none, little or big (a pickle never says "native").
-_ORDERS = MappingProxyType({"|": "", "<": "<", ">": ">"})
-
-
 def _pairs(items: list[Any]) -> dict:
     """A dict of alternating keys and values; keys are plain, so that hashing one takes no time and runs no code."""
     if len(items) % 2 or not all(type(key) in KEY_TYPES for key in items[::2]):
-        raise _Damaged("keys that are no plain values")
+        raise Damaged("keys that are no plain values")
     return dict(zip(items[::2], items[1::2], strict=True))
-
-
-def _dtype(code: str, *_) -> _Unfinished:
-    if not isinstance(code, str) or not re.fullmatch(r"b1|[biufc][1248]|c16", code):
-        raise InputError(f"A pickled array has the type {_brief(code)!r}: only numbers can be read.")
-    return _Unfinished(lambda state: np.dtype(_ORDERS[state[1]] + code))
-
-
-def _array(shape: Any, dtype: Any, data: Any, order: str) -> np.ndarray:
-    """A view of the bytes, if they are exactly those that the shape asks for."""
-    if not isinstance(dtype, np.dtype) or not isinstance(data, bytes | bytearray):
-        raise _Damaged("an array without its numbers")
-    if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
-        raise _Damaged("an array without its shape")
-    return np.frombuffer(data, dtype).reshape(shape, order=order)
-
-
-def _reconstruct(kind: Any, *_) -> _Unfinished:
-    if not isinstance(kind, Global) or kind.name != "numpy.ndarray":
-        raise _Damaged("an array of an unknown kind")
-
-    def finish(state: tuple) -> np.ndarray:
-        _, shape, dtype, fortran, data = state
-        return _array(shape, dtype, data, "F" if fortran else "C")
-
-    return _Unfinished(finish)
-
-
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    return _array(shape, dtype, data, "F" if order == "F" else "C")
-
-
-def _scalar(dtype: Any, data: Any) -> Any:
-    return _array((), dtype, data, "C").item()
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """What Python 3 writes for bytes in old protocols."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise _Damaged("bytes in an unknown encoding")
-    return text.encode("latin1")
-
-
-def _empty_dict() -> dict:
-    return {}
-
-
-def _no_bytes() -> bytes:
-    """How old protocols write bytes of length 0."""
-    return b""
-
-
-def _namespace() -> Namespace:
-    return Namespace()
-
-
-# numpy 2 renamed its core; both names are met.
-BUILDERS: Mapping[str, Builder | None] = MappingProxyType(
-    {
-        "collections.OrderedDict": _empty_dict,
-        "argparse.Namespace": _namespace,
-        "_codecs.encode": _encode,
-        "__builtin__.bytes": _no_bytes,
-        "builtins.bytes": _no_bytes,
-        "numpy.ndarray": None,
-        "numpy.dtype": _dtype,
-        **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
-        **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
-        **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},
-    }
-)

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from labram_jax.convert.braindecode import CONFIG_FILE, WEIGHT_FILES
+from labram_jax.convert.pickled_objects import brief
 from labram_jax.convert.recognise import KNOWN_FILES
 from labram_jax.convert.torchfile import read_torch
 from labram_jax.errors import InputError
@@ -111,9 +112,9 @@ def _torch(path: Path, weights: str | None) -> Source:
     if entry is None:
         return Source(path, _arrays(content), _known(path))
     if not isinstance(content.get(entry), dict):
-        offered = ", ".join(str(name) for name, value in content.items() if isinstance(value, dict)) or "none"
+        offered = ", ".join(brief(name) for name, value in content.items() if isinstance(value, dict)) or "none"
         raise InputError(f"{path} has no weights {entry!r}: its entries that could be some are {offered}.")
-    beside = {str(name): value for name, value in content.items() if name != entry}
+    beside = {name: value for name, value in content.items() if isinstance(name, str) and name != entry}
     return Source(path, _arrays(content[entry]), _known(path), beside=beside)
 
 

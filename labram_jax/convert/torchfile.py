@@ -17,7 +17,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from labram_jax.convert.pickles import MAX_BYTES, Builder, Global, read_pickle
+from labram_jax.convert.pickled_objects import Builder, Global
+from labram_jax.convert.pickles import MAX_BYTES, read_pickle
 from labram_jax.errors import InputError
 
 STORAGES: Mapping[str, np.dtype] = MappingProxyType(

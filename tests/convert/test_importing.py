@@ -1,5 +1,6 @@
 """What a source is, what of it is taken, and what is said of the rest."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ from sentences import refuses
 from torch_writer import write_torch
 
 from labram_jax.config import ClassifierConfig, EncoderConfig, MaskedModelConfig, TokenizerConfig, replace
+from labram_jax.convert import source
 from labram_jax.convert.braindecode import to_braindecode
 from labram_jax.convert.importing import import_model, match
 from labram_jax.convert.source import Source
@@ -79,6 +81,13 @@ def test_golden_files(name, suffix):
     assert {line.path for line in imported.report.parameters} == paths == set(filter(None, kinds.values()))
     text = imported.report.text()
     assert all(f"  {name} [" in text for name in [*kinds, *paths])
+
+
+def test_released_files_are_named(monkeypatch):
+    digest = hashlib.sha256((FOLDER / "labram.pth").read_bytes()).hexdigest()
+    monkeypatch.setattr(source, "KNOWN_FILES", {digest: "tiny.pth, known to all"})
+    assert import_model(FOLDER / "labram.pth").report.title.endswith("labram.pth: tiny.pth, known to all")
+    assert import_model(FOLDER / "vqnsp.pth").report.title.endswith("vqnsp.pth: an official tokenizer")
 
 
 def test_torch_is_not_needed():

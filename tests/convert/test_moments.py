@@ -74,6 +74,10 @@ def with_other_steps(optimizer):
     return {**optimizer, "state": optimizer["state"] | {0: optimizer["state"][0] | {"step": 8}}}
 
 
+def with_odd_steps(optimizer):
+    return {**optimizer, "state": {number: entry | {"step": "many"} for number, entry in optimizer["state"].items()}}
+
+
 def reversed_groups(optimizer):
     groups = [{"params": group["params"][::-1]} for group in optimizer["param_groups"]]
     return {**optimizer, "param_groups": groups}
@@ -86,6 +90,7 @@ def reversed_groups(optimizer):
         (with_one_group, r"its groups have \[58\] parameters"),
         (with_other_steps, "different numbers of updates"),
         (reversed_groups, "no moments of shape"),
+        (with_odd_steps, "different numbers of updates"),
         (lambda optimizer: {"state": {0: {}}, "param_groups": 3}, "none of PyTorch's"),
     ],
 )

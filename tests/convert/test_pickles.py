@@ -10,7 +10,8 @@ import pytest
 from sentences import refuses
 from torch_writer import Call, Named, pickled
 
-from labram_jax.convert.pickles import MAX_INSTRUCTIONS, Namespace, read_pickle
+from labram_jax.convert.pickled_objects import Namespace
+from labram_jax.convert.pickles import MAX_INSTRUCTIONS, read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN = [
@@ -101,6 +102,12 @@ BAD = {
     "objects in an array": pickle.dumps(np.array([{}], dtype=object)),
     "long text": b"\x80\x02X\xff\xff\xff\x7fabc.",
     "negative length": b"\x80\x02\x8b\xff\xff\xff\xffabc.",
+    "a number too long to be written": b"\x80\x02cnumpy\ndtype\n"
+    + pickled("f4")[2:-1]
+    + b"\x85R"
+    + b"(K\x03\x8b\x00\x10\x00\x00"
+    + b"\x7f" * 4096
+    + b"tb.",
     "huge memo number": b"\x80\x02]r\xff\xff\xff\xff",
 }
 

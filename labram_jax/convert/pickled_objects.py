@@ -1,0 +1,127 @@
+"""What a pickle may make beside plain data: numpy arrays and scalars, dicts, and an inert stand-in for a namespace.
+
+Every function here takes the place of what a pickle names, gets the arguments that the pickle gives, and checks them.
+What they return refers to memory that is there already, so that a small pickle cannot become a large object.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from labram_jax.errors import InputError
+
+Builder = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Global:
+    """What a pickle names: never looked up in a module."""
+
+    name: str
+
+
+@dataclass
+class Namespace:
+    """Stands in for `argparse.Namespace`: its attributes as a dict."""
+
+    values: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Unfinished:
+    """An object between the instruction that makes it and the one that fills it."""
+
+    finish: Callable[[Any], Any]
+    memo_keys: list[int] = field(default_factory=list)
+
+
+class Damaged(Exception):
+    """The pickle is no program that any pickler would write."""
+
+
+# How a pickled type says its byte order: none, little or big (a pickle never says "native").
+_ORDERS = MappingProxyType({"|": "", "<": "<", ">": ">"})
+
+
+def brief(value: object) -> str:
+    """A value of a pickle for a message: one line, not too long."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # a number of more digits than Python writes
+        text = type(value).__name__
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _dtype(code: str, *_) -> Unfinished:
+    if not isinstance(code, str) or not re.fullmatch(r"b1|[biufc][1248]|c16", code):
+        raise InputError(f"A pickled array has the type {brief(code)!r}: only numbers can be read.")
+    return Unfinished(lambda state: np.dtype(_ORDERS[state[1]] + code))
+
+
+def _array(shape: Any, dtype: Any, data: Any, order: str) -> np.ndarray:
+    """A view of the bytes, if they are exactly those that the shape asks for."""
+    if not isinstance(dtype, np.dtype) or not isinstance(data, bytes | bytearray):
+        raise Damaged("an array without its numbers")
+    if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
+        raise Damaged("an array without its shape")
+    return np.frombuffer(data, dtype).reshape(shape, order=order)
+
+
+def _reconstruct(kind: Any, *_) -> Unfinished:
+    if not isinstance(kind, Global) or kind.name != "numpy.ndarray":
+        raise Damaged("an array of an unknown kind")
+
+    def finish(state: tuple) -> np.ndarray:
+        _, shape, dtype, fortran, data = state
+        return _array(shape, dtype, data, "F" if fortran else "C")
+
+    return Unfinished(finish)
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    return _array(shape, dtype, data, "F" if order == "F" else "C")
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    return _array((), dtype, data, "C").item()
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """What Python 3 writes for bytes in old protocols."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise Damaged("bytes in an unknown encoding")
+    return text.encode("latin1")
+
+
+def _empty_dict() -> dict:
+    return {}
+
+
+def _no_bytes() -> bytes:
+    """How old protocols write bytes of length 0."""
+    return b""
+
+
+def _namespace() -> Namespace:
+    return Namespace()
+
+
+# numpy 2 renamed its core; both names are met.
+BUILDERS: Mapping[str, Builder | None] = MappingProxyType(
+    {
+        "collections.OrderedDict": _empty_dict,
+        "argparse.Namespace": _namespace,
+        "_codecs.encode": _encode,
+        "__builtin__.bytes": _no_bytes,
+        "builtins.bytes": _no_bytes,
+        "numpy.ndarray": None,
+        "numpy.dtype": _dtype,
+        **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
+        **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
+        **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},
+    }
+)
