@@ -2,7 +2,7 @@
 
     labram-jax train demo_pretraining --run runs/encoder --tokenizer runs/tokenizer --data.corpora CORPUS [CORPUS ...]
 
-Guessing evenly among 256 codes costs ln 256 = 5.545 in each view.
+Guessing evenly among the tokenizer's 64 codes costs ln 64 = 4.159 in each view.
 """
 
 from labram_jax.config import (

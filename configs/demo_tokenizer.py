@@ -28,7 +28,7 @@ config = TokenizerStageConfig(
         decoder=EncoderConfig(
             width=100, depth=1, heads=5, temporal_channels=4, qkv_bias=True, qk_norm=False, layer_scale=0.0
         ),
-        quantizer=QuantizerConfig(codes=256, dimension=32),
+        quantizer=QuantizerConfig(codes=64, dimension=16),
     ),
     codebook=CodebookTraining(bypass_epochs=5, commitment_warmup_epochs=5, restart_below=0.1),
     data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
