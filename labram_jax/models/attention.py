@@ -36,8 +36,8 @@ def _attention(stored: jnp.dtype, precision: jax.lax.Precision | None):
     """softmax(q k') v with its gradient.
 
     Kept for the backward pass are the operands, the result and one number a token, so that no [N, N] array outlives
-    its block; the weights come back from one more product. What automatic differentiation keeps is twice the
-    memory of a whole step and, on a CPU, slower to read than to recompute.
+    its block; the weights come back from one more product. What automatic differentiation would keep is as much as
+    all else that a step keeps together and, on a CPU, slower to write and read than to recompute.
     """
 
     def product(letters: str, a: Array, b: Array) -> Array:
