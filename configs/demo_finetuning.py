@@ -27,5 +27,5 @@ config = FinetuningStageConfig(
         clip_norm=3.0,
         layer_decay=0.8,
     ),
-    loop=LoopConfig(epochs=20, evaluate_every_epochs=2, save_every_epochs=2),
+    loop=LoopConfig(epochs=16, evaluate_every_epochs=2, save_every_epochs=2),
 )

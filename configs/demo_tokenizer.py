@@ -30,7 +30,7 @@ config = TokenizerStageConfig(
         ),
         quantizer=QuantizerConfig(codes=64, dimension=16),
     ),
-    codebook=CodebookTraining(bypass_epochs=5, commitment_warmup_epochs=5, restart_below=0.1),
+    codebook=CodebookTraining(bypass_epochs=4, commitment_warmup_epochs=4, restart_below=0.1),
     data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,
@@ -40,5 +40,5 @@ config = TokenizerStageConfig(
         weight_decay=1e-4,
         clip_norm=3.0,
     ),
-    loop=LoopConfig(epochs=20, evaluate_every_epochs=4, save_every_epochs=4),
+    loop=LoopConfig(epochs=16, evaluate_every_epochs=4, save_every_epochs=4),
 )
