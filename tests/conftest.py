@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from small_runs import finetuning_config, pretraining_config, tokenizer_config, write_corpus
 
+from labram_jax import inference
 from labram_jax.data.corpus import Corpus
 from labram_jax.training.runs import train
 
@@ -34,3 +35,18 @@ def classifier_run(corpus, pretraining_run, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "classifier"
     train(finetuning_config(run, [corpus.path], pretraining_run))
     return run
+
+
+@pytest.fixture(scope="session")
+def trained_tokenizer(tokenizer_run) -> inference.Tokenizer:
+    return inference.load(tokenizer_run)
+
+
+@pytest.fixture(scope="session")
+def trained_encoder(pretraining_run) -> inference.Encoder:
+    return inference.load(pretraining_run)
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(classifier_run) -> inference.Classifier:
+    return inference.load(classifier_run)

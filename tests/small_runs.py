@@ -94,13 +94,13 @@ def _record(electrodes: int, seconds: int, label: str | None, classes: int, seed
 
 
 def small_encoder(**changes) -> EncoderConfig:
-    """Width 100, one block: the smallest that the temporal convolution's four groups allow."""
-    return EncoderConfig(**{"width": 100, "depth": 1, "heads": 5, "temporal_channels": 4} | changes)
+    """Width 100, the smallest that the temporal convolution's four groups allow; two blocks, for drop path."""
+    return EncoderConfig(**{"width": 100, "depth": 2, "heads": 5, "temporal_channels": 4} | changes)
 
 
 def small_tokenizer() -> TokenizerConfig:
     encoder = small_encoder(qkv_bias=True, qk_norm=False, layer_scale=0.0)
-    return TokenizerConfig(encoder, encoder, QuantizerConfig(CODES, 8))
+    return TokenizerConfig(encoder, replace(encoder, depth=1), QuantizerConfig(CODES, 8))
 
 
 def tokenizer_config(run: Path, corpora: Sequence[Path], **changes) -> TokenizerStageConfig:

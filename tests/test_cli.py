@@ -16,7 +16,7 @@ from small_runs import MONTAGES, write_corpus
 
 from labram_jax import cli
 
-COMMANDS = ("demo", "prepare", "train", "evaluate", "embed", "inspect", "report")
+COMMANDS = ("demo", "prepare", "train", "evaluate", "embed", "convert", "inspect", "report")
 
 
 def write_edf(path: Path, names: list[str], seconds: int = 6) -> Path:
@@ -86,13 +86,13 @@ BAD = {
     "prepare folder absent out": "no folder absent",
     "prepare folder empty out": "empty holds no EEG recording",
     "prepare folder good/good.edf out": "good.edf is one file; give the folder",
-    "prepare folder text out --split-by none --jobs 1": "None of the 1 recordings of text can be used .*notes.edf",
-    "prepare folder truncated out --split-by none --jobs 1": "None of the 1 recordings of truncated can be used .*cut.edf",
+    "prepare folder text out --split-by none --jobs 1": "None of the 1 recordings of text .*notes.edf",
+    "prepare folder truncated out --split-by none --jobs 1": "None of the 1 recordings of truncated .*cut.edf",
     "prepare folder unknown out --split-by none --jobs 1": r"known electrode: rename them to 10-20 names",
     "prepare folder good out --manifest missing.csv": "missing.csv, line 3: there is no file good/absent.edf",
     "prepare folder good out --manifest absent.csv": "no manifest absent.csv",
     "prepare folder good small --split-by none": "small exists already: choose another folder",
-    "prepare folder good empty/.. --split-by none --overwrite": "exists and is not a corpus: it will not be overwritten",
+    "prepare folder good empty/.. --split-by none --overwrite": "is not a corpus: it will not be overwritten",
     "train": "Say which configuration to train",
     "train demo_tokeniser": r"no configuration 'demo_tokeniser' \(perhaps 'demo_tokenizer'\?\)",
     "train misspelt.py": "misspelt.py does not run .*unexpected keyword argument 'epoch'",
@@ -115,7 +115,7 @@ BAD = {
     "evaluate absent small": "absent does not exist: give a run",
     "evaluate tokenizer absent": "no corpus absent",
     "evaluate tokenizer future": "future has format 99",
-    "evaluate tokenizer small --split dev": "small has no windows in the split 'dev'",
+    "evaluate tokenizer unlabelled": "unlabelled has no windows in the split 'test'",
     "embed tokenizer absent.edf out.npz": "no file absent.edf",
     "embed tokenizer truncated/cut.edf out.npz": "cut.edf .*(truncated|shorter|breaks off)",
     "embed tokenizer unknown/probes.edf out.npz": "known electrode: rename them",
@@ -124,6 +124,9 @@ BAD = {
     "embed tokenizer good/good.edf out.npz --seconds 17": "window of 17 seconds cannot be used",
     "embed tokenizer future out.npz": "future has format 99",
     "embed tokenizer small missing.csv": "missing.csv exists already",
+    "convert absent.pth out": "absent.pth",
+    "convert missing.csv out": "missing.csv",
+    "convert tokenizer small": "small exists already",
     "report absent": "no run absent",
     "report small": "small is no run",
 }  # fmt: skip
@@ -201,19 +204,19 @@ def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
     assert "4ch-2s/features: 3 x 4 x 2" in capsys.readouterr().out and features.is_file()
 
 
-def start(*arguments, devices: int = 1, cwd: Path) -> subprocess.CompletedProcess:
+def start(command: str, devices: int, cwd: Path) -> subprocess.CompletedProcess:
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
     }
-    command = [sys.executable, "-m", "labram_jax", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    arguments = [sys.executable, "-m", "labram_jax", *command.split()]
+    return subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_the_program_ends_with_code_2(inputs):
     """Through a process of its own, once: rows that cannot be divided over three devices."""
     before = contents(inputs)
-    ended = start(*"train demo_tokenizer --run run --data.corpora small".split(), devices=3, cwd=inputs)
+    ended = start("train demo_tokenizer --run run --data.corpora small", devices=3, cwd=inputs)
     assert ended.returncode == 2 and ended.stdout == ""
     assert "batch_rows 8 cannot be divided over 3 devices" in complaint(ended.stderr)
     assert contents(inputs) == before
