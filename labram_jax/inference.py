@@ -64,6 +64,10 @@ class Model:
 
     def _batches(self, eeg: Eeg, electrodes: Sequence[str], mask) -> Iterator[tuple[PatchBatch, int]]:
         windows, channels, samples = eeg.shape
+        if mask is not None:
+            mask, expected = np.asarray(mask), (windows, channels, samples // SAMPLES)
+            if mask.dtype != bool or mask.shape != expected:
+                raise InputError(f"The mask is {mask.dtype} {mask.shape}: give booleans [N, C, A] = {expected}.")
         size = min(self.batch_windows, windows)
         ids = stream.addresses(electrodes, samples // SAMPLES).electrode_ids.reshape(channels, -1)[:, 0]
         for start in range(0, windows, size):
@@ -139,13 +143,6 @@ class Encoder(Model):
         def logits(network: MaskedModel, batch: PatchBatch):
             return network.logits(network.features(batch, batch.mask)[1])
 
-        if mask is not None:
-            mask = np.asarray(mask)
-            expected = (len(eeg), len(electrodes))
-            if mask.dtype != bool or mask.ndim != 3 or mask.shape[:2] != expected:
-                raise InputError(
-                    f"The mask is {mask.dtype} {mask.shape}: give booleans [N, C, A] with N, C = {expected}."
-                )
         name = "logits" if mask is None else "masked logits"
         (values,) = self._run(name, logits, eeg, electrodes, rate, mask)
         return self._by_electrode(values, electrodes)
@@ -191,6 +188,8 @@ def check_eeg(eeg: Eeg, electrodes: Sequence[str], rate: float = RATE_HZ) -> Eeg
     Raises InputError for another shape or NaN and infinities; warns where the amplitude is that of volts.
     """
     eeg = np.asarray(eeg)
+    if not rate > 0:
+        raise InputError(f"The EEG has a rate of {rate:g} Hz: give the samples per second of an electrode.")
     if eeg.ndim != 3 or not np.issubdtype(eeg.dtype, np.floating):
         raise InputError(
             f"The EEG is {eeg.dtype} {eeg.shape}: give floats [windows, electrodes, samples] in microvolts."
