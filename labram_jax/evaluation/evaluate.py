@@ -51,10 +51,10 @@ class Evaluation:
 def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", baseline: bool = True) -> Evaluation:
     """Scores a model on one split of a corpus.
 
-    A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split) and the
-    paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
-    classifier's scores and predictions are also left in its run, for the report. Raises InputError for a model or
-    a corpus that cannot be used, or that do not fit each other.
+    A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split, if it can be)
+    and the paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
+    classifier's scores and predictions on a corpus that it was trained on are also left in its run, for the report.
+    Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
     opened = Corpus.open(corpus)
     variables, values = load_model(checkpoint)
@@ -106,18 +106,31 @@ def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split
     task = metrics.task_of(model.outputs, model.task == "regression")
     scored = metrics.scorer(task)(predictions, labels)
     columns: dict[str, Mapping[str, object]] = {"fine-tuned": scored.values}
+    undefined = dict(scored.undefined)
     if baseline:
         classes = 0 if task == "regression" else max(2, model.outputs)
-        columns["band powers"] = band_power_baseline([corpus], classes, "train", split).scores
-    _leave_in_run(checkpoint, split, columns, predictions, labels)
+        try:
+            columns["band powers"] = band_power_baseline([corpus], classes, "train", split).scores
+        except InputError as error:
+            # No windows to fit it to, no shared electrode: no reason to withhold the model's own scores.
+            undefined["the band-power baseline"] = str(error)
+    if _is_run_on(checkpoint, corpus):
+        _leave_in_run(checkpoint, split, columns, predictions, labels)
     papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
-    return Evaluation(_title(checkpoint, corpus, split), {**columns, **papers}, scored.undefined)
+    return Evaluation(_title(checkpoint, corpus, split), {**columns, **papers}, undefined)
+
+
+def _is_run_on(path: Path, corpus: Corpus) -> bool:
+    """Whether a checkpoint is a run (not one of its checkpoints, nor an exported model) trained on this corpus."""
+    if not (path / CONFIG).is_file():
+        return False
+    config = from_dict(json.loads((path / CONFIG).read_text()), str(path / CONFIG))
+    corpora = config.data.corpora if isinstance(config, StageConfig) else ()
+    return corpus.path.resolve() in {Path(name).resolve() for name in corpora}
 
 
 def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarray, labels: np.ndarray) -> None:
-    """Adds to scores.json and writes the predictions, if the checkpoint is a run that was trained on this corpus."""
-    if not (run / CONFIG).is_file():
-        return
+    """Adds to scores.json and writes the predictions."""
     path = run / SCORES
     scores = json.loads(path.read_text()) if path.is_file() else {}
     scores |= {split: dict(columns["fine-tuned"])}
