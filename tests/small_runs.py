@@ -33,8 +33,8 @@ from labram_jax.data.schema import ConfigurationInfo, CorpusInfo, record_feature
 
 RHYTHMS_HZ = (6, 12, 25)
 CLASSES = ("slow", "middle", "fast")
-# Two montages of different lengths, so that rows hold windows of both: 8 and 3 patches.
-MONTAGES = ((("FP1", "FP2", "O1", "O2"), 2), (("C3", "CZ", "C4"), 1))
+# Two montages of different lengths, so that rows hold windows of both: 8 and 3 patches. They share one electrode.
+MONTAGES = ((("FP1", "FP2", "O1", "O2"), 2), (("C3", "C4", "O2"), 1))
 SPLITS = {"train": 72, "validation": 12, "test": 12}
 CODES = 16
 

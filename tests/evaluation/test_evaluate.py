@@ -1,0 +1,116 @@
+"""Scores of trained models: those that the runs themselves logged, beside the baseline and the paper."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from sentences import refuses
+from small_runs import MONTAGES, write_corpus
+
+import labram_jax
+from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
+from labram_jax.evaluation.tables import Spread
+from labram_jax.training.telemetry import read_metrics
+
+
+@pytest.fixture
+def run(classifier_run, tmp_path):
+    """A copy, since scores are left in the run."""
+    return shutil.copytree(classifier_run, tmp_path / "run")
+
+
+def logged(run, split: str = "test") -> dict[str, float]:
+    return next(line for line in reversed(read_metrics(run)) if line["split"] == split)
+
+
+def test_classifier_scores_stand_beside_band_powers_and_stay_in_the_run(run, corpus):
+    evaluation = evaluate(run, corpus.path)
+    assert list(evaluation.columns) == ["fine-tuned", "band powers"]
+    scores = evaluation.columns["fine-tuned"]
+    assert {name: scores[name] for name in scores} == pytest.approx({name: logged(run)[name] for name in scores})
+    assert 0.9 < evaluation.columns["band powers"]["auroc"] <= 1
+    text = str(evaluation).splitlines()
+    assert text[0] == f"{run} on 24 windows of small, test" and re.match(r"metric +fine-tuned +band powers", text[1])
+    left = json.loads((run / "scores.json").read_text())
+    assert left == {"test": scores, "baseline": evaluation.columns["band powers"]}
+    with np.load(run / "predictions-test.npz") as predictions:
+        assert predictions["probabilities"].shape == (24, 1) and predictions["labels"].tolist() == [0, 1] * 12
+
+
+def test_another_split_without_the_baseline_leaves_the_first_scores(run, corpus):
+    first = evaluate(run, corpus.path).columns["fine-tuned"]
+    evaluation = evaluate(run, corpus.path, "validation", baseline=False)
+    assert list(evaluation.columns) == ["fine-tuned"]
+    left = json.loads((run / "scores.json").read_text())
+    assert left["test"] == first and left["validation"] == evaluation.columns["fine-tuned"]
+
+
+def test_a_checkpoint_alone_is_scored_and_nothing_left_in_it(run, corpus):
+    before = sorted(run.rglob("*"))
+    checkpoint = max((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    assert evaluate(checkpoint, corpus.path, baseline=False).columns["fine-tuned"]["auroc"] > 0.95
+    assert sorted(run.rglob("*")) == before
+
+
+def test_the_paper_stands_beside_its_benchmarks(run, tmp_path):
+    tuab = write_corpus(tmp_path / "tuab", MONTAGES[:1], {"test": 4})
+    evaluation = evaluate(run, tuab.path, baseline=False)
+    assert list(evaluation.columns) == ["fine-tuned", "paper, base", "paper, large", "paper, huge"]
+    assert "0.9022 ± 0.0009" in str(evaluation)
+
+
+def test_baseline_that_cannot_be_fitted_withholds_no_scores(run, tmp_path):
+    others = write_corpus(tmp_path / "others", MONTAGES[:1], {"test": 4})
+    evaluation = evaluate(run, others.path)
+    assert list(evaluation.columns) == ["fine-tuned"] and "auroc" in evaluation.columns["fine-tuned"]
+    assert "the band-power baseline has no value: The split 'train' has no labelled windows" in str(evaluation)
+    assert not (run / "scores.json").exists()  # which holds the scores on the run's own corpus
+
+
+def test_metrics_without_a_value_say_why(run, tmp_path):
+    one = write_corpus(tmp_path / "one", MONTAGES[:1], {"test": 1})
+    evaluation = evaluate(run, one.path, baseline=False)
+    assert "auroc" not in evaluation.columns["fine-tuned"]
+    assert "auroc has no value: all 1 labels are 0" in str(evaluation)
+
+
+def test_seeds_become_mean_and_deviation(run, corpus, tokenizer_run):
+    together = evaluate_seeds([run, run], corpus.path)
+    spreads, alone = together.columns["fine-tuned"], logged(run)
+    assert {name: spread.mean for name, spread in spreads.items()} == pytest.approx({n: alone[n] for n in spreads})
+    assert all(spread == Spread(spread.mean, 0.0, 2) for spread in spreads.values())
+    assert isinstance(together.columns["band powers"]["auroc"], float)
+    with refuses("different stages: give runs that differ in their seed alone"):
+        evaluate_seeds([run, tokenizer_run], corpus.path, baseline=False)
+
+
+def test_tokenizer_is_scored_by_its_losses_and_its_codes(tokenizer_run, trained_tokenizer, corpus, tmp_path):
+    scores = evaluate(tokenizer_run, corpus.path).columns["tokenizer"]
+    expected = logged(tokenizer_run)
+    assert scores == pytest.approx({name: expected[name] for name in scores}, rel=1e-3)
+    # A model that was exported from the run has no stage, but all that its scores need.
+    trained_tokenizer.save(tmp_path / "exported")
+    assert evaluate(tmp_path / "exported", corpus.path).columns["tokenizer"] == pytest.approx(scores)
+
+
+def test_encoder_is_scored_by_the_codes_of_hidden_patches(pretraining_run, trained_encoder, corpus, tmp_path):
+    scores = evaluate(pretraining_run, corpus.path).columns["pretraining"]
+    # Other masks than in training: what is hidden differs, what it costs hardly.
+    assert scores["cross_entropy"] == pytest.approx(logged(pretraining_run)["cross_entropy"], rel=0.1)
+    trained_encoder.save(tmp_path / "exported")
+    with refuses("exported is an encoder without the run it came from, so the tokenizer .* is not known"):
+        evaluate(tmp_path / "exported", corpus.path)
+
+
+def test_models_and_corpora_that_do_not_fit_are_refused(run, trained_classifier, corpus, tmp_path):
+    three = write_corpus(tmp_path / "three", MONTAGES[:1], {"test": 3}, classes=3)
+    unlabelled = write_corpus(tmp_path / "unlabelled", MONTAGES[:1], {"test": 3}, label=None)
+    for other, sentence in (
+        (three, "tells slow, middle apart, but the corpus .*three has the classes slow, middle, fast"),
+        (unlabelled, "has the classes none: give a corpus with the same task"),
+    ):
+        with refuses(sentence):
+            evaluate(run, other.path)
+    assert labram_jax.load(run).config == trained_classifier.config and not (run / "scores.json").exists()
