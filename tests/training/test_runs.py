@@ -86,15 +86,15 @@ def test_run_says_all_that_it_was_made_from(corpus, tokenizer_run, pretraining_r
         assert config.data.corpora == (str(corpus.path),)
         assert {name: getattr(config.model, name) for name in filled} == filled
     best = json.loads((classifier_run / "best.json").read_text())
-    scores = {line["step"]: line["auroc"] for line in read_metrics(classifier_run) if line["split"] == "validation"}
-    assert best["metric"] == "auroc" and best["value"] == max(scores.values()) == scores[best["step"]]
+    scores = {line["step"]: line["loss"] for line in read_metrics(classifier_run) if line["split"] == "validation"}
+    assert best["metric"] == "loss" and best["value"] == min(scores.values()) == scores[best["step"]]
     last = read_metrics(classifier_run)[-1]
     assert last["split"] == "test" and last["step"] == best["step"]  # the best model is the one that is tested
 
 
 def test_complete_run_is_left_as_it_is(corpus, classifier_run, pretraining_run, capsys):
     before = (classifier_run / "config.json").read_bytes(), saved(classifier_run)
-    result = train(finetuning_config(classifier_run, [corpus.path], pretraining_run))
+    result = train(finetuning_config(classifier_run, [corpus.path], pretraining_run, select_by="loss"))
     assert result.finished and "is complete at step" in capsys.readouterr().err
     assert ((classifier_run / "config.json").read_bytes(), saved(classifier_run)) == before
 
