@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import mne
 
+from data_prep.beam import beam_workers
 from data_prep.plan import CorpusPlan
 from data_prep.report import BuildReport
 from data_prep.shard import RecordingReport, ShardJob, ShardReport, prepare_shard
 from data_prep.survey import Configuration, Survey, SurveyJob, configurations, shards, survey
+from data_prep.workers import RunAll, processes
 from data_prep.writer import finish_configuration
 from labram_jax.data.schema import CORPUS_FILE, SPLITS, ConfigurationInfo, CorpusInfo, record_features
 from labram_jax.errors import InputError
@@ -28,33 +26,34 @@ _RECIPE_VERSION = 1
 _FINGERPRINT_FILE = "fingerprint.json"
 _SHARDS_FOLDER = "shards"
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-# Runs a function over jobs, in this process or others, and yields (place, result) as results come.
-RunAll = Callable[[Callable[[Job], Result], Sequence[Job]], Iterator[tuple[int, Result]]]
-
 
 def build(
     plan: CorpusPlan,
     out: Path,
     *,
     jobs: int = 1,
+    beam: Sequence[str] | None = None,
     dtype: str = "float16",
     recordings_per_shard: int = 8,
     overwrite: bool = False,
 ) -> BuildReport:
-    """Prepares the recordings of `plan` as a corpus in the folder `out`, with `jobs` processes.
+    """Prepares the recordings of `plan` as a corpus in the folder `out`, with `jobs` processes or on Apache Beam.
 
+    `beam` holds Beam's pipeline options; None keeps the work on this machine. The bytes do not depend on who does it.
     A recording that cannot be used is listed with its reason and stops nothing. The work happens in `out.partial`
     shard by shard: a build that was killed continues there if plan and files are the same. `out` appears when all
-    is whole; with `overwrite` it then takes the place of a corpus that is there. The bytes do not depend on `jobs`.
+    is whole; with `overwrite` it then takes the place of a corpus that is there.
     Raises InputError where `out` is taken or nothing at all is usable; then nothing is left behind.
     """
     out = Path(out)
     _check_out(out, overwrite)
     if not plan.recordings:
         raise _nothing_usable(plan, [RecordingReport(path, path, "", reason) for path, reason in plan.unusable])
-    with _runner(min(jobs, len(plan.recordings))) as run_all:
+    if beam is None:
+        workers = processes(min(jobs, len(plan.recordings)))
+    else:
+        workers = beam_workers(beam, out, [planned.path for planned in plan.recordings])
+    with workers as run_all:
         surveys = _survey_all(plan, run_all)
         found = configurations(plan, surveys)
         if not found:
@@ -196,29 +195,3 @@ def _nothing_usable(plan: CorpusPlan, reports: Sequence[RecordingReport]) -> Inp
     first = "; ".join(report.why_unusable().rstrip(".") for report in reports[:3])
     more = f"; and {len(reports) - 3} more" if len(reports) > 3 else ""
     return InputError(f"None of the {len(reports)} recordings of {plan.name} can be used ({first}{more}).")
-
-
-@contextmanager
-def _runner(jobs: int) -> Iterator[RunAll]:
-    """Gives a function that runs jobs in this process, or in `jobs` fresh ones (which inherit no threads or locks)."""
-    if jobs == 1:
-        yield lambda function, items: ((place, function(item)) for place, item in enumerate(items))
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield lambda function, items: _as_they_come(pool, function, items)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "A preparing process died, probably for want of memory: start the command again with fewer --jobs; "
-            "finished shards are kept."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _as_they_come(
-    pool: ProcessPoolExecutor, function: Callable[[Job], Result], items: Sequence[Job]
-) -> Iterator[tuple[int, Result]]:
-    places: dict[Future, int] = {pool.submit(function, item): place for place, item in enumerate(items)}
-    for future in as_completed(places):
-        yield places[future], future.result()

@@ -50,6 +50,9 @@ class PrepareOptions:
     """How windows are stored."""
     jobs: int | None = None
     """Processes that work side by side; by default one for each core."""
+    beam: tuple[str, ...] | None = None
+    """Work on Apache Beam. All that follows --beam goes to Beam as its pipeline options, so it comes last (--beam
+    --runner FlinkRunner ...). All workers must see SOURCE and OUT under the same absolute paths."""
     recordings_per_shard: int = 8
     """Recordings of one montage and split that share a file, the unit of work that a killed build keeps."""
     overwrite: bool = False
@@ -74,6 +77,8 @@ class PrepareOptions:
             )
         if self.jobs is not None and self.jobs < 1:
             raise InputError(f"jobs = {self.jobs}: give at least 1, or leave it out to use every core.")
+        if self.jobs is not None and self.beam is not None:
+            raise InputError(f"jobs = {self.jobs}, but Beam's own options say who works: leave jobs out.")
         if self.recordings_per_shard < 1:
             raise InputError(f"recordings_per_shard = {self.recordings_per_shard}: give at least 1.")
         Filters(self.high_pass, self.low_pass, self.notch)  # its own checks run before any file is touched

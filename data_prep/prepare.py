@@ -23,6 +23,7 @@ def prepare(corpus: str, source: Path | None, out: Path, options: PrepareOptions
         plan,
         out,
         jobs=options.processes,
+        beam=options.beam,
         dtype=options.dtype,
         recordings_per_shard=options.recordings_per_shard,
         overwrite=options.overwrite,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -191,7 +192,7 @@ def _class_name(recipe: CorpusPlan, label: int | None) -> str:
 def _write_report(path: Path, report: ShardReport) -> None:
     """The report comes last and under its name only when whole: where it is, the shard is finished."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     partial.write_text(json.dumps(asdict(report)), encoding="utf-8")
     partial.replace(path)
 

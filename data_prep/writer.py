@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -23,7 +24,7 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
     make the same bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")  # two machines may be at the same shard
     count = 0
     writer = ArrayRecordWriter(str(partial), _OPTIONS)
     try:

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,6 +43,9 @@ def demo(arguments: Sequence[str]) -> None:
 def prepare(arguments: Sequence[str]) -> None:
     options = importlib.import_module("data_prep.options")
     corpora = importlib.import_module("data_prep.corpora")
+    # What follows --beam is Beam's own, which tyro could not tell from ours.
+    end = list(arguments).index("--beam") if "--beam" in arguments else len(arguments)
+    beam = {"beam": tuple(arguments[end + 1 :])} if end < len(arguments) else {}
 
     def run(
         corpus: Positional[str],
@@ -51,7 +55,7 @@ def prepare(arguments: Sequence[str]) -> None:
     ) -> None:
         from data_prep.prepare import prepare
 
-        print(prepare(corpus, None if source == "-" else Path(source), out, options))
+        print(prepare(corpus, None if source == "-" else Path(source), out, replace(options, **beam)))
 
     run.__doc__ = f"""Make a corpus from recordings.
 
@@ -60,7 +64,7 @@ def prepare(arguments: Sequence[str]) -> None:
             source: the folder with the recordings; - where the corpus can fetch them by itself.
             out: the corpus' directory, which must not exist yet.
         """
-    _call(run, "prepare", arguments)
+    _call(run, "prepare", arguments[:end])
 
 
 def train(arguments: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ OUTSIDE = {
     "labram_jax.data": STANDARD | {"numpy", "grain", "tensorflow_datasets", "jaxtyping"},
     "data_prep": STANDARD
     | {"numpy", "scipy", "mne", "h5py", "tensorflow_datasets", "array_record", "jaxtyping", "edfio"},
+    "data_prep.beam": STANDARD | {"apache_beam"},
     "labram_jax.convert.pickles": STANDARD,
     "labram_jax.convert.pickled_objects": STANDARD | {"numpy"},
     "configs": frozenset(),

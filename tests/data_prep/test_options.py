@@ -20,6 +20,7 @@ from labram_jax.errors import InputError
         ({"electrodes": ("CZ", "Cz")}, "both electrode CZ"),
         ({"electrodes": ("CPX",)}, "near matches"),
         ({"jobs": 0}, "jobs"),
+        ({"jobs": 2, "beam": ("--runner", "FlinkRunner")}, "leave jobs out"),
         ({"recordings_per_shard": 0}, "recordings_per_shard"),
     ],
 )
