@@ -6,6 +6,7 @@ A source is one configuration of one corpus in one split: all of its windows hav
 import functools
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class TrainingRows:
     """An endless sequence of rows that mixes sources by share and visits each source's windows epoch by epoch.
 
     The windows' lengths are known beforehand, so their places need no look ahead. `CYCLE_WINDOWS` windows,
-    split over the sources by `shares`, are packed once into `templates` (best fit, longest first). Each cycle
+    split over the sources by `shares`, are packed once into `templates` (see `pack`). Each cycle
     through the templates takes them in another order, and its rows draw the next windows of every source's
     endlessly reshuffled sequence. Row `index` therefore follows from (seed, index) alone: it can be computed
     anywhere, by any number of hosts.
@@ -127,17 +128,49 @@ def apportion(shares: Sequence[float], total: int) -> Int[np.ndarray, "sources"]
 def pack(lengths: Sequence[int], counts: Sequence[int], patch_slots: int, segments: int) -> tuple[tuple[int, ...], ...]:
     """Packs `counts` windows of each source into few rows; each row lists the sources of its windows.
 
-    Best fit, longest first: a window goes into the open row with the least space that still holds it.
+    Best fit wastes little where slots are scarce. Where places for windows are, it leaves short windows to rows of
+    their own; dealing all windows out evenly then needs fewer rows, and the way with the fewest is taken.
     """
+    order = sorted(range(len(lengths)), key=lambda source: -lengths[source])
+    windows = [source for source in order for _ in range(counts[source])]
+    rows = _best_fit(lengths, windows, patch_slots, segments)
+    fewest = max(-(-sum(lengths[source] for source in windows) // patch_slots), -(-len(windows) // segments))
+    while fewest < len(rows):
+        number = (fewest + len(rows)) // 2
+        dealt = _deal(lengths, windows, patch_slots, segments, number)
+        if dealt is None:
+            fewest = number + 1
+        else:
+            rows = dealt
+    return tuple(tuple(row) for row in rows)
+
+
+def _best_fit(lengths: Sequence[int], windows: Sequence[int], patch_slots: int, segments: int) -> list[list[int]]:
+    """Puts each window, longest first, into the open row with the least space that still holds it."""
     rows: list[list[int]] = []
     open_rows: list[tuple[int, int]] = []  # (space, row), sorted
-    for source in sorted(range(len(lengths)), key=lambda source: -lengths[source]):
-        for _ in range(counts[source]):
-            fit = bisect_left(open_rows, (lengths[source], 0))
-            space, row = open_rows.pop(fit) if fit < len(open_rows) else (patch_slots, len(rows))
-            if row == len(rows):
-                rows.append([])
-            rows[row].append(source)
-            if len(rows[row]) < segments:
-                insort(open_rows, (space - lengths[source], row))
-    return tuple(tuple(row) for row in rows)
+    for source in windows:
+        fit = bisect_left(open_rows, (lengths[source], 0))
+        space, row = open_rows.pop(fit) if fit < len(open_rows) else (patch_slots, len(rows))
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(source)
+        if len(rows[row]) < segments:
+            insort(open_rows, (space - lengths[source], row))
+    return rows
+
+
+def _deal(
+    lengths: Sequence[int], windows: Sequence[int], patch_slots: int, segments: int, number: int
+) -> list[list[int]] | None:
+    """Puts each window, longest first, into the emptiest of `number` rows; None where one does not fit."""
+    rows: list[list[int]] = [[] for _ in range(number)]
+    open_rows = [(0, row) for row in range(number)]  # (filled, row), a heap
+    for source in windows:
+        if not open_rows or open_rows[0][0] + lengths[source] > patch_slots:
+            return None
+        filled, row = heappop(open_rows)
+        rows[row].append(source)
+        if len(rows[row]) < segments:
+            heappush(open_rows, (filled + lengths[source], row))
+    return rows

@@ -1,6 +1,6 @@
 """The one loop: it steps, evaluates, logs, saves, stops and resumes whatever stage it is given."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def train(
     test: Callable[[], HostBatches] | None = None,
     mesh: Mesh | None = None,
     tensorboard: bool = False,
+    notes: Sequence[str] = (),
 ) -> TrainingResult:
     """Trains a stage in its run directory, from its latest checkpoint if there is one.
 
@@ -65,6 +66,7 @@ def train(
         test: one pass over the test split, scored once at the end with the best checkpoint.
         mesh: devices; None lays them out as the configuration says.
         tensorboard: also write TensorBoard events.
+        notes: what to tell before the first step.
 
     Raises:
         InputError: the run was started under another configuration, a checkpoint is damaged, the data ended, or the
@@ -76,11 +78,11 @@ def train(
     with jax.set_mesh(mesh), StopRequest() as stop:
         recipe = prepare(stage, mesh, total, steps_per_epoch)
         with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
-            state, start, notes = _restore_or_create(recipe, checkpoints, total, steps_per_epoch)
+            state, start, origin = _restore_or_create(recipe, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:
                 write_json(run / "config.json", to_dict(stage.config))
             with Telemetry(run, stage.name, start, total, steps_per_epoch, tensorboard) as telemetry:
-                for note in notes:
+                for note in (*origin, *notes):
                     telemetry.say(note)
                 job = _Job(recipe, checkpoints, telemetry, stop, total, steps_per_epoch)
                 state, step = job.run(state, start, loader, validation)

@@ -21,6 +21,7 @@ from labram_jax.convert.moments import read_moments
 from labram_jax.convert.source import is_foreign
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.packing import TrainingRows
 from labram_jax.errors import InputError
 from labram_jax.training import loop
 from labram_jax.training.finetuning import FinetuningStage
@@ -28,6 +29,9 @@ from labram_jax.training.pretraining import PretrainingStage
 from labram_jax.training.sharding import make_mesh, process_rows
 from labram_jax.training.stage import Resumption, Stage
 from labram_jax.training.tokenizer import TokenizerStage
+
+# Share of the patch slots from which on a run says how to waste less.
+_MUCH_PADDING = 0.05
 
 
 def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.TrainingResult:
@@ -48,6 +52,7 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
         validation=reader.split(config.data.validation_split),
         test=reader.split(config.data.test_split),
         tensorboard=tensorboard,
+        notes=[reader.occupancy],
     )
 
 
@@ -154,6 +159,15 @@ def _part(config: AnyStageConfig) -> tuple[int, int]:
     return rows.start // size, config.data.batch_rows // size
 
 
+def _occupancy(rows: TrainingRows) -> str:
+    """What a user should know of how full the rows are."""
+    windows = f"rows of {rows.patch_slots} patch slots hold {rows.windows_per_row:.2f} windows"
+    note = f"{windows}, and {rows.padding:.1%} of the slots are padding"
+    if rows.padding < _MUCH_PADDING:
+        return note
+    return f"{note}: a higher data.segments or another data.patch_slots may waste less"
+
+
 class _Reader:
     """The batches of a run's splits; training batch n is a function of (seed, n) alone."""
 
@@ -163,7 +177,7 @@ class _Reader:
         self.options = {**self.shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "sharding": part}
         rows = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
         windows = sum(corpus.windows(data.train_split) for corpus in corpora)
-        self.padding = rows.padding
+        self.occupancy = _occupancy(rows)
         self.steps_per_epoch = max(1, math.ceil(windows / (rows.windows_per_row * data.batch_rows)))
 
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:

@@ -3,23 +3,49 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from labram_jax.data.packing import EvaluationRows, TrainingRows, apportion
+from data_prep.windows import default_seconds
+from labram_jax.data.packing import EvaluationRows, TrainingRows, apportion, pack
 
-# Electrodes x seconds of eight corpora as they are met in practice.
-MONTAGES = [62 * 4, 64 * 4, 23 * 10, 19 * 13, 32 * 8, 14 * 16, 21 * 12, 4 * 16]
+# Electrodes of eight corpora as they are met in practice, and how much of each there is.
+ELECTRODES = (19, 21, 23, 32, 62, 64, 8, 2)
+SHARES = {
+    "equal": (1, 1, 1, 1, 1, 1, 1, 1),
+    "unequal": (5, 1, 10, 2, 3, 8, 1, 0.5),
+    "few short": (1, 1, 1, 1, 8, 8, 0.1, 0.1),
+}
+# Seconds of their windows, and patch slots and segments of a row.
+MIXES = {
+    "as prepared by default": ([default_seconds(electrodes) for electrodes in ELECTRODES], 256, 8),
+    "as prepared by default, longer rows": ([default_seconds(electrodes) for electrodes in ELECTRODES], 512, 8),
+    "all of four seconds": ([4] * 8, 512, 8),
+    "all of four seconds, few places": ([4] * 8, 1024, 16),
+    "various": ([13, 10, 10, 8, 4, 4, 16, 16], 512, 8),
+    "various, few places": ([5, 4, 10, 5, 2, 3, 7, 11], 1024, 16),
+}
 
 
-def test_little_is_padded_over_eight_montages_and_nothing_overlaps():
-    rows = TrainingRows(MONTAGES, [50] * 8, [3, 2, 5, 1, 1, 1, 1, 2], patch_slots=512, segments=8, seed=0)
+@pytest.mark.parametrize("shares", SHARES)
+@pytest.mark.parametrize("mix", MIXES)
+def test_little_is_padded_over_eight_montages_and_nothing_overlaps(mix, shares):
+    seconds, slots, segments = MIXES[mix]
+    lengths = [electrodes * second for electrodes, second in zip(ELECTRODES, seconds, strict=True)]
+    rows = TrainingRows(lengths, [50] * 8, SHARES[shares], slots, segments, seed=0)
     assert rows.padding < 0.05
-    filled = 0
+    filled, drawn = 0, Counter()
     for index in range(len(rows.templates)):
         row = rows[index]
-        ends = [placement.slot + MONTAGES[placement.source] for placement in row]
-        assert 1 <= len(row) <= 8
-        assert [placement.slot for placement in row] == [0, *ends[:-1]] and ends[-1] <= 512
+        ends = [placement.slot + lengths[placement.source] for placement in row]
+        assert 1 <= len(row) <= segments
+        assert [placement.slot for placement in row] == [0, *ends[:-1]] and ends[-1] <= slots
         filled += ends[-1]
-    assert rows.padding == pytest.approx(1 - filled / (512 * len(rows.templates)))
+        drawn.update(placement.source for placement in row)
+    assert [drawn[source] for source in range(8)] == rows.counts.tolist()
+    assert rows.padding == pytest.approx(1 - filled / (slots * len(rows.templates)))
+
+
+def test_where_places_are_scarce_long_windows_share_rows_with_short_ones():
+    """Two long ones would fill a row: 10 such rows, and 15 more of four short ones each."""
+    assert pack([100, 10], [20, 60], patch_slots=200, segments=4) == ((0, 1, 1, 1),) * 20
 
 
 @pytest.mark.parametrize("windows", [7, 300])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_killed_run_goes_on_from_the_command_line_and_ends_bit_for_bit_the_same(
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert f"resuming from step {first} of {last} in {run}" in output
+    assert re.search(r"rows of \d+ patch slots hold \d\.\d\d windows, and \d+\.\d% of the slots are padding", output)
     assert f"run {run}: complete at step {last}" in output
     ended = [read_meta(where / "checkpoints" / str(last))["digests"] for where in (run, tokenizer_run)]
     assert len(ended[0]) > 50 and ended[0] == ended[1]
