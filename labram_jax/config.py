@@ -184,10 +184,13 @@ class DataConfig:
     """Most windows in one row."""
     threads: int = 4
     prefetch: int = 4
+    workers: int = 0
+    """Processes that prepare training batches instead of the threads, where these do not keep up."""
 
     def __post_init__(self):
         for name in ("batch_rows", "patch_slots", "segments", "threads", "prefetch"):
             _require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(self.workers >= 0, f"data.workers must be at least 0, not {self.workers}.")
         _require(
             not self.weights or len(self.weights) == len(self.corpora),
             f"data.weights has {len(self.weights)} entries for {len(self.corpora)} corpora; give one each or none.",

@@ -48,6 +48,7 @@ IMPOSSIBLE = [
     (ComputeConfig, {"code_chunk": 0}, "compute.code_chunk must be at least 1, not 0"),
     *((DataConfig, {name: 0}, f"data.{name} must be at least 1, not 0")
       for name in ("batch_rows", "patch_slots", "segments", "threads", "prefetch")),
+    (DataConfig, {"workers": -1}, "data.workers must be at least 0, not -1"),
     (DataConfig, {"corpora": ("a", "b"), "weights": (1.0,)}, "1 entries for 2 corpora"),
     (DataConfig, {"corpora": ("a", "b"), "weights": (1.0, 0.0)}, "must all be positive"),
     (OptimizerConfig, {"learning_rate": 0.0}, "learning_rate 0.0 must be positive"),

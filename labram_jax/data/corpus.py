@@ -33,6 +33,10 @@ class WindowSource:
         self.directory, self.split = directory, split
         self._records = tfds.builder_from_directory(directory).as_data_source(split)
 
+    def __reduce__(self):
+        # Open files do not travel to another process.
+        return WindowSource, (self.directory, self.split)
+
     def __len__(self) -> int:
         return len(self._records)
 

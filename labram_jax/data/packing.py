@@ -54,6 +54,7 @@ class TrainingRows:
         cycle_windows: int = CYCLE_WINDOWS,
     ):
         self.lengths, self.windows, self.patch_slots = tuple(lengths), tuple(windows), patch_slots
+        self._arguments = (lengths, windows, shares, patch_slots, segments, seed, cycle_windows)
         self._seed = seed
         self.counts = apportion(shares, cycle_windows)
         self.templates = pack(self.lengths, self.counts, patch_slots, segments)
@@ -65,6 +66,10 @@ class TrainingRows:
             for source in range(len(self.lengths))
         ]
         self.windows_per_row = float(self.counts.sum() / len(self.templates))
+
+    def __reduce__(self):
+        # The caches do not travel to another process.
+        return TrainingRows, self._arguments
 
     @property
     def padding(self) -> float:

@@ -14,11 +14,16 @@ A batch is a dict of NumPy arrays (B rows of L patch slots and at most S windows
     corpus_ids     int32 [B, S]       position of the window's corpus among those given; -1 likewise
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import grain
 import numpy as np
+from absl import flags
 
 from labram_jax.data import masking, stream
 from labram_jax.data.corpus import Corpus, WindowSource
@@ -119,10 +124,36 @@ def evaluation(
     )
 
 
-def batches(dataset: grain.MapDataset, start_step: int = 0, threads: int = 4, prefetch: int = 4) -> Iterator[Batch]:
-    """Iterates over `dataset` from `start_step` on; `threads` prepare up to `prefetch` batches ahead."""
-    options = grain.ReadOptions(num_threads=min(threads, prefetch), prefetch_buffer_size=prefetch)
-    return iter(dataset[start_step:].to_iter_dataset(options))
+def batches(
+    dataset: grain.MapDataset, start_step: int = 0, threads: int = 4, prefetch: int = 4, workers: int = 0
+) -> Iterator[Batch]:
+    """Iterates over `dataset` from `start_step` on, in order, while up to `prefetch` batches are prepared ahead.
+
+    `threads` of this process prepare them, which share one core's worth of Python, or as many processes as `workers`
+    says, each up to `prefetch` batches ahead; these import this package anew, which takes seconds.
+    """
+    threads = 0 if workers else min(threads, prefetch)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
+    ahead = dataset[start_step:].to_iter_dataset(options)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain asks them whether to profile its workers
+        processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=prefetch)
+        ahead = ahead.mp_prefetch(processes, worker_init_fn=_follow_parent)
+    return iter(ahead)
+
+
+def _follow_parent(worker: int, workers: int) -> None:
+    """Makes a worker process end with the one that trains, however that ends, and not before."""
+    del worker, workers
+    for number in (signal.SIGTERM, signal.SIGINT):  # they go to all processes of a job, and only that one may act
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 class _Assembler:

@@ -18,6 +18,7 @@ FREE = (
     "loop.keep",
     "data.threads",
     "data.prefetch",
+    "data.workers",
     "data.validation_split",
     "data.test_split",
 )

@@ -183,7 +183,7 @@ class _Reader:
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:
         data = self.data
         batches = pipeline.training(self.corpora, split=data.train_split, weights=data.weights, **self.options)
-        return pipeline.batches(batches, start_step, data.threads, data.prefetch)
+        return pipeline.batches(batches, start_step, data.threads, data.prefetch, data.workers)
 
     def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
         """One pass over a split; None where it is not asked for or no corpus has it."""

@@ -69,6 +69,14 @@ def test_batches_depend_on_seed_and_step_alone(corpora):
     assert (expected[0]["mask"] != expected[1]["mask"]).any()
 
 
+def test_worker_processes_give_the_same_batches_in_the_same_order(corpora):
+    dataset = pipeline.training(corpora, seed=1, masked=True, **SHAPE)
+    prepared = pipeline.batches(dataset, start_step=3, prefetch=2, workers=2)
+    for step in range(3, 8):
+        _assert_equal(next(prepared), dataset[step])
+    prepared.close()
+
+
 def test_windows_of_one_montage_get_different_masks(make_corpus):
     corpus = make_corpus("one", [(5, 2, {"train": 12})])
     masks = pipeline.training([corpus], seed=0, masked=True, **SHAPE)[0]["mask"].reshape(8, 10)
