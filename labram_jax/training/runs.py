@@ -163,9 +163,11 @@ def _occupancy(rows: TrainingRows) -> str:
     """What a user should know of how full the rows are."""
     windows = f"rows of {rows.patch_slots} patch slots hold {rows.windows_per_row:.2f} windows"
     note = f"{windows}, and {rows.padding:.1%} of the slots are padding"
-    if rows.padding < _MUCH_PADDING:
+    tighter = rows.tighter() if rows.padding > _MUCH_PADDING else None
+    if tighter is None:
         return note
-    return f"{note}: a higher data.segments or another data.patch_slots may waste less"
+    shape = f"data.patch_slots {tighter.patch_slots} with data.segments {tighter.segments}"
+    return f"{note}: {shape} would leave {tighter.padding:.1%}"
 
 
 class _Reader:

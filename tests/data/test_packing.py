@@ -48,6 +48,22 @@ def test_where_places_are_scarce_long_windows_share_rows_with_short_ones():
     assert pack([100, 10], [20, 60], patch_slots=200, segments=4) == ((0, 1, 1, 1),) * 20
 
 
+@pytest.mark.parametrize(
+    ("lengths", "shape", "better"),
+    [
+        ([230], (256, 1), (230, 1)),
+        ([252, 128, 32], (256, 1), (256, 8)),
+        ([248, 256], (256, 8), (504, 8)),
+        ([256], (256, 1), None),
+    ],
+)
+def test_rows_that_waste_much_know_a_better_shape(lengths, shape, better):
+    rows = TrainingRows(lengths, [50] * len(lengths), [1] * len(lengths), *shape, seed=0)
+    tighter = rows.tighter()
+    assert better == (tighter and (tighter.patch_slots, tighter.segments))
+    assert better is None or tighter.padding < rows.padding - 0.01
+
+
 @pytest.mark.parametrize("windows", [7, 300])
 def test_every_epoch_of_a_source_has_each_window_once_in_another_order(windows):
     rows = TrainingRows([4, 6], [windows, 1000], [0.4, 0.6], 16, 3, seed=5, cycle_windows=32)
