@@ -51,8 +51,9 @@ class PrepareOptions:
     jobs: int | None = None
     """Processes that work side by side; by default one for each core."""
     beam: tuple[str, ...] | None = None
-    """Work on Apache Beam. All that follows --beam goes to Beam as its pipeline options, so it comes last (--beam
-    --runner FlinkRunner ...). All workers must see SOURCE and OUT under the same absolute paths."""
+    """Work on Apache Beam. All that follows --beam goes to Beam as its pipeline options, so it comes last: --beam
+    --runner FlinkRunner ..., or --runner FnApiRunner to try it on this machine. All workers must see SOURCE and OUT
+    under the same absolute paths."""
     recordings_per_shard: int = 8
     """Recordings of one montage and split that share a file, the unit of work that a killed build keeps."""
     overwrite: bool = False
