@@ -214,7 +214,7 @@ class OptimizerConfig:
     time_embedding_layer: Literal["top", "bottom"] = "top"
     """Layer-decay group of the time embedding: the reference leaves it at the top by accident."""
     accumulate: int = 1
-    """Micro-batches whose gradients make one update."""
+    """Parts of a batch whose gradients are taken one after another: less memory, the same update."""
 
     def __post_init__(self):
         _require(self.learning_rate > 0, f"optimizer.learning_rate {self.learning_rate} must be positive.")

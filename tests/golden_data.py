@@ -32,9 +32,8 @@ RELATIVE_LOSS = 1e-5
 RELATIVE_GRADIENT = 1e-4
 
 # These tests compile far longer than they compute: without the compiler's most expensive passes they take half as long.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from labram_jax.config import ComputeConfig, EncoderConfig
 from labram_jax.models.attention import attend
-from labram_jax.models.layers import Linear, gelu, layer_norm, normal_initializer, parameter_dtype, scaled
+from labram_jax.models.layers import Linear, gelu, layer_norm, named, normal_initializer, parameter_dtype, scaled
 
 
 class Attention(nn.Module):
@@ -23,6 +23,7 @@ class Attention(nn.Module):
         weights = normal_initializer(config.initialisation)
         names = ("width", None, "heads", "head_dim")
         qkv = Linear((config.width, 3, heads, head), names, compute, weights, use_bias=False, name="qkv")(x)
+        qkv = named(qkv, "rows", "tokens", None, "heads", "head_dim")
         q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
         if config.qkv_bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("heads", "head_dim"))
@@ -31,7 +32,7 @@ class Attention(nn.Module):
         if config.qk_norm:
             q = layer_norm(compute, "q_norm", None)(q).astype(v.dtype)
             k = layer_norm(compute, "k_norm", None)(k).astype(v.dtype)
-        out = attend(q, k, v, same_segment, compute)
+        out = named(attend(q, k, v, same_segment, compute), "rows", "tokens", "heads", "head_dim")
         return Linear(
             (heads, head, config.width), ("heads", "head_dim", "width"), compute, scaled(weights, self.output_scale),
             contract=2, name="out",
@@ -50,6 +51,7 @@ class MLP(nn.Module):
         width, inner = self.config.width, self.config.width * self.config.mlp_ratio
         weights = normal_initializer(self.config.initialisation)
         x = Linear((width, inner), ("width", "mlp"), self.compute, weights, name="up")(x)
+        x = named(x, "rows", "tokens", "mlp")
         return Linear(
             (inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale),
             before=gelu, name="down",
@@ -86,5 +88,5 @@ class Block(nn.Module):
                 y = y * self.param(f"scale_{index + 1}", start, (self.config.width,), parameter_dtype(self.compute))
             if branch_factors is not None:
                 y = y * branch_factors[index][..., None]
-            x = x + y
+            x = named(x + y, "rows", "tokens", "features")
         return x, None

@@ -7,7 +7,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from labram_jax.config import ComputeConfig, MaskedModelConfig
-from labram_jax.models.layers import normal_initializer, parameter_dtype, precision_of, uniform_initializer
+from labram_jax.models.layers import named, normal_initializer, parameter_dtype, precision_of, uniform_initializer
 from labram_jax.models.quantizer import interleaved_parts
 
 
@@ -67,4 +67,4 @@ class CodeHead(nn.Module):
             "bld,kd->blk", features.astype(dtype), kernel.astype(dtype),
             precision=precision_of(self.compute), preferred_element_type=bias.dtype,
         )  # fmt: skip
-        return product + bias
+        return named(product + bias, "rows", "tokens", "codes")

@@ -4,11 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.lax import Precision
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax.config import ELECTRODE_ROWS, TIME_ROWS, ComputeConfig, EncoderConfig
 from labram_jax.models.block import Block
-from labram_jax.models.layers import Linear, normal_initializer, parameter_dtype, uniform_initializer
+from labram_jax.models.layers import Linear, named, normal_initializer, parameter_dtype, uniform_initializer
 from labram_jax.models.patches import PatchBatch
 from labram_jax.models.temporal_convolution import TemporalConvolution
 
@@ -18,6 +18,17 @@ def drop_path_factors(uniforms: Float[Array, "depth 2 B S"], rate: float) -> Flo
     depth = uniforms.shape[0]
     rates = jnp.linspace(0, rate, depth, dtype=uniforms.dtype)[:, None, None, None]
     return jnp.floor(1 - rates + uniforms) / (1 - rates)
+
+
+def branch_factors(
+    config: EncoderConfig, keys: Key[Array, " B"], segments: int, views: int = 1
+) -> Float[Array, "depth 2 BV S"] | None:
+    """Drop-path factors of rows in `views` views each, every row's drawn from its own key; None where nothing drops."""
+    if config.drop_path == 0:
+        return None
+    shape = (config.depth, 2, views, segments)
+    uniforms = jax.vmap(lambda key: jax.random.uniform(key, shape), out_axes=2)(keys)
+    return drop_path_factors(uniforms.reshape(config.depth, 2, -1, segments), config.drop_path)
 
 
 def rows_of(table: Float[Array, "R D"], ids: Int[Array, "..."]) -> Float[Array, "... D"]:
@@ -73,7 +84,8 @@ class Encoder(nn.Module):
 
     def embed(self, batch: PatchBatch) -> Float[Array, "B L D"]:
         """Embeddings of the patches, before any address is added."""
-        return self.temporal_convolution(batch.patches, batch.membership).astype(parameter_dtype(self.compute))
+        embeddings = self.temporal_convolution(batch.patches, batch.membership)
+        return named(embeddings.astype(parameter_dtype(self.compute)), "rows", "tokens", "features")
 
     def project_codes(self, codes: Float[Array, "B L d"]) -> Float[Array, "B L D"]:
         """Embeddings of quantized latents (the decoder's patch embedder, a 1x1 convolution in the reference)."""

@@ -22,6 +22,11 @@ def parameter_dtype(compute: ComputeConfig) -> jnp.dtype:
     return jnp.dtype("float64" if compute.dtype == "float64" else "float32")
 
 
+def named(x: Float[Array, "..."], *names: str | None) -> Float[Array, "..."]:
+    """`x` with its logical axes said, for a mesh to place it by; without a mesh and rules, `x` as it is."""
+    return nn.with_logical_constraint(x, names)
+
+
 def normal_initializer(recipe: str) -> Initializer:
     """Standard deviation 0.02, which the reference cuts at +-0.02 in pretraining (and at +-2, never reached, else)."""
     if recipe == "pretraining":

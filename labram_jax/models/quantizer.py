@@ -63,11 +63,18 @@ def straight_through(latents: Float[Array, "... d"], quantized: Float[Array, "..
 
 
 def commitment_loss(
-    latents: Float[Array, "N d"], quantized: Float[Array, "N d"], weights: Float[Array, " N"]
+    latents: Float[Array, "N d"],
+    quantized: Float[Array, "N d"],
+    weights: Float[Array, " N"],
+    total: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    """Mean over all elements of (sg[quantized] - latent)^2 (equation 8, last term)."""
+    """Mean over all elements of (sg[quantized] - latent)^2 (equation 8, last term).
+
+    `total`: sum of the weights of the whole batch, if this is a part of it: the parts' values then add up to the mean.
+    """
+    total = weights.sum() if total is None else total
     square = ((jax.lax.stop_gradient(quantized) - latents) ** 2).sum(axis=-1)
-    return (square * weights).sum() / (jnp.maximum(weights.sum(), 1) * latents.shape[-1])
+    return (square * weights).sum() / (jnp.maximum(total, 1) * latents.shape[-1])
 
 
 def code_statistics(
@@ -156,27 +163,30 @@ class Quantized:
 class Quantizer(nn.Module):
     """Keeps the collection `codebook`: `vectors` [K, d] and `usage` [K], a running count per step.
 
-    A call assigns codes with the codebook as it stands; where the collection is mutable it then moves the codebook
-    by its moving average.
+    A call assigns codes with the codebook as it stands; `move`, with the collection mutable, moves the codebook by
+    its moving average. They are two, since the statistics of a step are those of its whole batch, whose parts may
+    be quantized one after another.
     """
 
     config: QuantizerConfig
     compute: ComputeConfig
 
-    @nn.compact
-    def __call__(self, latents: Float[Array, "N d"], weights: Float[Array, " N"]) -> Quantized:
+    def setup(self):
         config, stored = self.config, parameter_dtype(self.compute)
         shape = (config.codes, config.dimension)
-        vectors = self.variable("codebook", "vectors", self._random_codes, shape, stored)
-        usage = self.variable("codebook", "usage", jnp.zeros, (config.codes,), stored)
-        z = unit(latents.astype(stored))
-        still = jax.lax.stop_gradient(z)
-        codes = nearest_code(still, vectors.value, self.compute.code_chunk)
-        quantized = vectors.value[codes]
-        if self.is_mutable_collection("codebook") and not self.is_initializing():
-            counts, sums = code_statistics(still, codes, weights, config.codes)
-            vectors.value, usage.value = moving_average(vectors.value, usage.value, counts, sums, config.decay)
-        return Quantized(z, codes, quantized, weights)
+        self.vectors = self.variable("codebook", "vectors", self._random_codes, shape, stored)
+        self.usage = self.variable("codebook", "usage", jnp.zeros, (config.codes,), stored)
+
+    def __call__(self, latents: Float[Array, "N d"], weights: Float[Array, " N"]) -> Quantized:
+        z = unit(latents.astype(self.vectors.value.dtype))
+        codes = nearest_code(jax.lax.stop_gradient(z), self.vectors.value, self.compute.code_chunk)
+        return Quantized(z, codes, self.vectors.value[codes], weights)
+
+    def move(self, counts: Float[Array, " K"], sums: Float[Array, "K d"]) -> None:
+        """One step of the moving average, with the statistics of all latents of the step (see `code_statistics`)."""
+        self.vectors.value, self.usage.value = moving_average(
+            self.vectors.value, self.usage.value, counts, sums, self.config.decay
+        )
 
     def _random_codes(self, shape, dtype):
         return unit(jax.random.normal(self.make_rng("params"), shape, dtype))

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax.lax import Precision
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 def segment_sum(x: Float[Array, "B L ..."], membership: Float[Array, "B L S"]) -> Float[Array, "B S ..."]:
@@ -26,8 +26,13 @@ def segment_mean(x: Float[Array, "B L ..."], membership: Float[Array, "B L S"]) 
     return segment_sum(x, membership) / counts.reshape(*counts.shape, *(1,) * (x.ndim - 2))
 
 
-def valid_mean(x: Float[Array, "B L ..."], valid: Float[Array, "B L"]) -> Float[Array, ""]:
-    """Mean over all elements of the patches that count; 0 where none does."""
-    weight = valid.astype(x.dtype).reshape(*valid.shape, *(1,) * (x.ndim - 2))
-    elements = jnp.maximum(weight.sum(), 1) * (x[0, 0].size)
-    return jnp.where(weight > 0, x, 0).sum() / elements
+def valid_mean(
+    x: Float[Array, "B L ..."], valid: Bool[Array, "B L"], patches: Float[Array, ""] | None = None
+) -> Float[Array, ""]:
+    """Mean over all elements of the patches that count; 0 where none does.
+
+    `patches`: how many count in the whole batch, if this is a part of it: the parts' values then add up to the mean.
+    """
+    patches = valid.sum() if patches is None else patches
+    weight = valid.reshape(*valid.shape, *(1,) * (x.ndim - 2))
+    return jnp.where(weight, x, 0).sum() / (jnp.maximum(patches, 1).astype(x.dtype) * x[0, 0].size)

@@ -1,10 +1,9 @@
 """The neural tokenizer (VQ-NSP): patches to codes, codes to the Fourier amplitude and phase of the patches."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from labram_jax.config import PATCH_SAMPLES, ComputeConfig, TokenizerConfig
 from labram_jax.models.encoder import Encoder
@@ -67,6 +66,10 @@ class TokenizerModel(nn.Module):
         weights = batch.valid.reshape(-1).astype(latents.dtype)
         return self.quantizer(latents.reshape(-1, latents.shape[-1]), weights)
 
+    def move_codebook(self, counts: Float[Array, " K"], sums: Float[Array, "K d"]) -> None:
+        """Moves the collection `codebook`, which must be mutable, by the statistics of a step's latents."""
+        self.quantizer.move(counts, sums)
+
     def encode(self, batch: PatchBatch) -> Int[Array, "B L"]:
         """The code of every patch; meaningless in padding."""
         return self.quantize(batch).codes.reshape(batch.segment_ids.shape)
@@ -78,15 +81,18 @@ class TokenizerModel(nn.Module):
         return self.amplitude_head(tokens), self.phase_head(tokens)
 
     def __call__(
-        self, batch: PatchBatch, bypass: Float[Array, ""] | bool = False, noise: float = 0.0
+        self,
+        batch: PatchBatch,
+        bypass: Bool[Array, ""] | bool = False,
+        noise: Float[Array, "B L d"] | None = None,
     ) -> TokenizerOutput:
-        """Both predictions. Where `bypass` holds, the decoder gets the latents themselves, plus noise (rng "noise")."""
+        """Both predictions. Where `bypass` holds, the decoder gets the unit latents themselves, plus `noise`."""
         quantized = self.quantize(batch)
         through = straight_through(quantized.latents, quantized.vectors)
         if bypass is not False:
             itself = quantized.latents
-            if noise > 0:
-                itself = itself + noise * jax.random.normal(self.make_rng("noise"), itself.shape, itself.dtype)
+            if noise is not None:
+                itself = itself + noise.reshape(itself.shape).astype(itself.dtype)
             through = jnp.where(bypass, itself, through)
         amplitude, phase = self.decode(through.reshape(*batch.segment_ids.shape, -1), batch)
         stored = quantized.latents.dtype

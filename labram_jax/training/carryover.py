@@ -9,11 +9,11 @@ from labram_jax.training.stage import PyTree, Resumption
 from labram_jax.training.state import TrainState
 
 
-def carry_over(state: TrainState, resumption: Resumption, position: int, accumulate: int) -> TrainState:
+def carry_over(state: TrainState, resumption: Resumption, position: int) -> TrainState:
     """The state at step `position`, with AdamW's moments and its count of updates from `resumption`.
 
-    The learning rate goes on where `position` lies in the schedule of this run. `position` is a multiple of
-    `accumulate`. Raises InputError where moments do not fit the parameters.
+    The learning rate goes on where `position` lies in the schedule of this run. Raises InputError where moments do
+    not fit the parameters.
     """
 
     def carried(node: PyTree) -> PyTree:
@@ -24,20 +24,12 @@ def carry_over(state: TrainState, resumption: Resumption, position: int, accumul
                 nu=replaced(node.nu, resumption.second),
             )
         if isinstance(node, optax.ScaleByScheduleState):
-            return node._replace(count=_count(node.count, position // accumulate))
-        if isinstance(node, optax.MultiStepsState):
-            inner = _mapped(carried, node.inner_opt_state)
-            return node._replace(
-                gradient_step=_count(node.gradient_step, position // accumulate), inner_opt_state=inner
-            )
+            return node._replace(count=_count(node.count, position))
         return node
 
-    return state.replace(step=_count(state.step, position), opt_state=_mapped(carried, state.opt_state))
-
-
-def _mapped(function, tree: PyTree) -> PyTree:
-    kinds = (optax.ScaleByAdamState, optax.ScaleByScheduleState, optax.MultiStepsState)
-    return jax.tree.map(function, tree, is_leaf=lambda node: isinstance(node, kinds))
+    kinds = (optax.ScaleByAdamState, optax.ScaleByScheduleState)
+    opt_state = jax.tree.map(carried, state.opt_state, is_leaf=lambda node: isinstance(node, kinds))
+    return state.replace(step=_count(state.step, position), opt_state=opt_state)
 
 
 def _count(leaf: jax.Array, value: int) -> jax.Array:

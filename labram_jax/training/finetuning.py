@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax.config import FinetuningStageConfig
 from labram_jax.evaluation import metrics
 from labram_jax.models import ClassifierModel, PatchBatch
-from labram_jax.models.encoder import drop_path_factors
+from labram_jax.models.encoder import branch_factors
 from labram_jax.training.sharding import to_host
-from labram_jax.training.stage import Batch, PyTree, Stage
+from labram_jax.training.stage import Batch, Found, PyTree, Stage
 from labram_jax.training.state import TrainState
 from labram_jax.training.tokenizer import empty_batch
 
@@ -33,20 +33,35 @@ def window_losses(
     return -(1 - smoothing) * right - smoothing * log_shares.mean(axis=-1)
 
 
+def labelled(labels: Array) -> Bool[Array, "..."]:
+    """True where there is a label: a class from 0 on, or a number."""
+    return jnp.isfinite(labels) if jnp.issubdtype(labels.dtype, jnp.floating) else labels >= 0
+
+
 def classification_loss(
-    logits: Float[Array, "B S outputs"], labels: Int[Array, "B S"], smoothing: float = 0.0
+    logits: Float[Array, "B S outputs"],
+    labels: Int[Array, "B S"],
+    smoothing: float = 0.0,
+    total: Int[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    """Mean of the windows' cross-entropies; windows labelled -1 do not count."""
-    labelled = labels >= 0
-    losses = jnp.where(labelled, window_losses(logits, labels, smoothing), 0)
-    return losses.sum() / jnp.maximum(labelled.sum(), 1)
+    """Mean of the windows' cross-entropies; windows labelled -1 do not count.
+
+    `total`: labels in the whole batch, if this is a part of it: the parts' values then add up to the mean.
+    """
+    known = labelled(labels)
+    losses = jnp.where(known, window_losses(logits, labels, smoothing), 0)
+    return losses.sum() / jnp.maximum(known.sum() if total is None else total, 1)
 
 
-def regression_loss(predictions: Float[Array, "B S outputs"], labels: Float[Array, "B S outputs"]) -> Float[Array, ""]:
-    """Mean squared error over all outputs of the windows; those labelled NaN do not count."""
-    labelled = jnp.isfinite(labels)
-    square = jnp.where(labelled, predictions - jnp.where(labelled, labels, 0), 0) ** 2
-    return square.sum() / jnp.maximum(labelled.sum(), 1)
+def regression_loss(
+    predictions: Float[Array, "B S outputs"],
+    labels: Float[Array, "B S outputs"],
+    total: Int[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Mean squared error over all outputs of the windows; those labelled NaN do not count. `total` as above."""
+    known = labelled(labels)
+    square = jnp.where(known, predictions - jnp.where(known, labels, 0), 0) ** 2
+    return square.sum() / jnp.maximum(known.sum() if total is None else total, 1)
 
 
 class Predictions(NamedTuple):
@@ -83,27 +98,32 @@ class FinetuningStage(Stage):
             return None
         return {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
 
+    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+        return {"labels": labelled(batch["labels"]).sum()}
+
     def loss(
         self,
         params: PyTree,
         collections: dict[str, PyTree],
         frozen: PyTree,
         batch: Batch,
-        key: jax.Array,
+        keys: Key[Array, " B"],
+        totals: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
+    ) -> tuple[Float[Array, ""], Found]:
         """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
         stream = PatchBatch(**batch, segments=self.config.data.segments)
-        logits = self.model.apply({"params": params}, stream, self._branch_factors(key, stream))
-        report = {"patches": stream.valid.sum()}
+        factors = branch_factors(self.config.model.encoder, keys, stream.segments)
+        logits = self.model.apply({"params": params}, stream, factors)
+        total, report = totals["labels"], {"patches": stream.valid.sum()}
         if self.config.model.task == "regression":
-            loss = regression_loss(logits, stream.labels)
+            loss = regression_loss(logits, stream.labels, total)
         else:
-            loss = classification_loss(logits, stream.labels, self.config.label_smoothing)
+            loss = classification_loss(logits, stream.labels, self.config.label_smoothing, total)
             guess = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
-            labelled = stream.labels >= 0
-            report["accuracy"] = jnp.sum(guess == stream.labels, where=labelled) / jnp.maximum(labelled.sum(), 1)
-        return loss, (collections, {"loss": loss, **report})
+            right = jnp.sum(guess == stream.labels, where=labelled(stream.labels))
+            report["accuracy"] = right / jnp.maximum(total, 1)
+        return loss, Found({"loss": loss, **report})
 
     def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
         return scores_of(self.config, self.predict(state.variables, batches))
@@ -120,13 +140,6 @@ class FinetuningStage(Stage):
 
     def _predict_batch(self, variables: PyTree, batch: Batch) -> Float[Array, "B S outputs"]:
         return self.model.apply(variables, PatchBatch(**batch, segments=self.config.data.segments))
-
-    def _branch_factors(self, key: jax.Array, stream: PatchBatch) -> Float[Array, "depth 2 B S"] | None:
-        rate = self.config.model.encoder.drop_path
-        if rate == 0:
-            return None
-        shape = (self.encoder_depth, 2, stream.patches.shape[0], stream.segments)
-        return drop_path_factors(jax.random.uniform(key, shape), rate)
 
 
 def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:

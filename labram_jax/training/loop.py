@@ -114,16 +114,16 @@ def _restore_or_create(
 
 def _create(recipe: Recipe, total: int, steps_per_epoch: int) -> tuple[TrainState, int, list[str]]:
     """A new state, or that of a training that began elsewhere."""
-    resumption, accumulate = recipe.stage.resumption(), recipe.stage.config.optimizer.accumulate
+    resumption = recipe.stage.resumption()
     if resumption is None:
         return recipe.create_state(), 0, []
-    position = resumption.epochs * steps_per_epoch // accumulate * accumulate
+    position = resumption.epochs * steps_per_epoch
     if position >= total:
         raise InputError(
             f"the training to go on from has {resumption.epochs} epochs behind it, and loop.epochs is "
             f"{recipe.stage.config.loop.epochs:g}: raise loop.epochs."
         )
-    state = carry_over(recipe.create_state(), resumption, position, accumulate)
+    state = carry_over(recipe.create_state(), resumption, position)
     note = f"going on at step {position} of {total}, with the moments of {resumption.updates} updates"
     return state, position, [note]
 

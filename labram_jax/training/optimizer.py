@@ -136,20 +136,18 @@ def make_optimizer(
         config: rates, decay, clipping.
         params: parameters or their shapes; only names and ranks are used.
         depth: blocks of the encoder, for the layer-wise rates.
-        total_steps: batches of the whole training; with `config.accumulate` = k, k of them make one update and the
-            schedule counts updates.
-        steps_per_epoch: batches of one epoch, for the warm-up.
+        total_steps: updates of the whole training.
+        steps_per_epoch: updates of one epoch, for the warm-up.
         trainable: tree of booleans like `params`; a False parameter is never moved, has no moments and does not
             count in the gradient's norm.
 
     Returns:
-        The transformation, and a function from the step (of batches, from 0) to the learning rate.
+        The transformation, and a function from the step (from 0) to the learning rate.
     """
-    updates = max(total_steps // config.accumulate, 1)
-    warmup = int(config.warmup_epochs * steps_per_epoch) // config.accumulate
+    warmup = int(config.warmup_epochs * steps_per_epoch)
 
-    def rate(update):
-        return warmup_cosine(update, config.learning_rate, config.final_learning_rate, updates, warmup)
+    def rate(step):
+        return warmup_cosine(step, config.learning_rate, config.final_learning_rate, total_steps, warmup)
 
     chain = [] if config.clip_norm is None else [_clip_by_global_norm(config.clip_norm)]
     chain += [
@@ -162,6 +160,4 @@ def make_optimizer(
     if trainable is not None:
         labels = jax.tree.map(lambda keep: "trained" if keep else "frozen", trainable)
         optimizer = optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
-    if config.accumulate > 1:
-        optimizer = optax.MultiSteps(optimizer, config.accumulate).gradient_transformation()
-    return optimizer, lambda step: rate(step // config.accumulate)
+    return optimizer, rate

@@ -5,29 +5,36 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax.config import PretrainingStageConfig, TokenizerConfig
 from labram_jax.models import MaskedModel, PatchBatch, TokenizerModel
-from labram_jax.models.encoder import drop_path_factors
+from labram_jax.models.encoder import branch_factors
 from labram_jax.models.masked_model import CodeScores
 from labram_jax.models.segments import valid_mean
-from labram_jax.training.stage import Batch, PyTree, Resumption, Stage
+from labram_jax.training.sharding import to_host
+from labram_jax.training.stage import Batch, Found, PyTree, Resumption, Stage
 from labram_jax.training.state import TrainState
 from labram_jax.training.tokenizer import empty_batch
 
 
 def masked_losses(
-    scores: CodeScores, mask: Bool[Array, "B L"], valid: Bool[Array, "B L"]
+    scores: CodeScores,
+    mask: Bool[Array, "B L"],
+    valid: Bool[Array, "B L"],
+    totals: Mapping[str, Float[Array, ""]],
 ) -> dict[str, Float[Array, ""]]:
-    """Mean cross-entropy and accuracy of each view over the patches that it hid (equation 13)."""
-    hidden, complement = mask & valid, ~mask & valid
+    """Mean cross-entropy and accuracy of each view over the patches that it hid (equation 13).
+
+    `totals`: how many patches each view hid in the whole batch.
+    """
     correct = scores.correct.astype(scores.cross_entropy.dtype)
+    hidden, complement = mask & valid, ~mask & valid
     return {
-        "cross_entropy": valid_mean(scores.cross_entropy, hidden),
-        "cross_entropy_complement": valid_mean(scores.cross_entropy, complement),
-        "accuracy": valid_mean(correct, hidden),
-        "accuracy_complement": valid_mean(correct, complement),
+        "cross_entropy": valid_mean(scores.cross_entropy, hidden, totals["hidden"]),
+        "cross_entropy_complement": valid_mean(scores.cross_entropy, complement, totals["complement"]),
+        "accuracy": valid_mean(correct, hidden, totals["hidden"]),
+        "accuracy_complement": valid_mean(correct, complement, totals["complement"]),
     }
 
 
@@ -65,22 +72,27 @@ class PretrainingStage(Stage):
     def resumption(self) -> Resumption | None:
         return self._resumption
 
+    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+        valid = batch["segment_ids"] > 0
+        return {"hidden": (batch["mask"] & valid).sum(), "complement": (~batch["mask"] & valid).sum()}
+
     def loss(
         self,
         params: PyTree,
         collections: dict[str, PyTree],
         frozen: PyTree,
         batch: Batch,
-        key: jax.Array,
+        keys: Key[Array, " B"],
+        totals: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
+    ) -> tuple[Float[Array, ""], Found]:
         """Sum of the cross-entropies of both views."""
         stream = PatchBatch(**batch, segments=self.config.data.segments)
-        factors = self._branch_factors(key, stream)
+        factors = branch_factors(self.config.model.encoder, keys, stream.segments, views=2)
         scores = self.model.apply({"params": params}, stream, self.label(frozen, stream), factors)
-        losses = masked_losses(scores, stream.mask, stream.valid)
+        losses = masked_losses(scores, stream.mask, stream.valid, totals)
         loss = losses["cross_entropy"] + losses["cross_entropy_complement"]
-        return loss, (collections, {"loss": loss, **losses, "patches": stream.valid.sum()})
+        return loss, Found({"loss": loss, **losses, "patches": stream.valid.sum()})
 
     def label(self, tokenizer_variables: PyTree, stream: PatchBatch) -> Int[Array, "B L"]:
         """Codes of all patches by the frozen tokenizer."""
@@ -91,7 +103,7 @@ class PretrainingStage(Stage):
         """Mean cross-entropy and accuracy over all hidden patches of the split, each patch hidden once."""
         total = np.zeros(3)
         for batch in batches:
-            total += np.asarray(self._evaluate(state.params, state.frozen, batch))
+            total += to_host(self._evaluate(state.params, state.frozen, batch))
         cross_entropy, correct, patches = total
         mean = float(cross_entropy / patches)
         return {"loss": 2 * mean, "cross_entropy": mean, "accuracy": float(correct / patches)}
@@ -101,10 +113,3 @@ class PretrainingStage(Stage):
         scores = self.model.apply({"params": params}, stream, self.label(frozen, stream))
         count = stream.valid
         return jnp.stack([jnp.sum(x, where=count) for x in (scores.cross_entropy, scores.correct, count)])
-
-    def _branch_factors(self, key: jax.Array, stream: PatchBatch) -> Float[Array, "depth 2 B2 S"] | None:
-        rate = self.config.model.encoder.drop_path
-        if rate == 0:
-            return None
-        shape = (self.encoder_depth, 2, 2 * stream.patches.shape[0], stream.segments)
-        return drop_path_factors(jax.random.uniform(key, shape), rate)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -21,26 +21,29 @@ PyTree = Any
 
 AXES = ("data", "fsdp", "model")
 
-# Logical axis of an array -> axis of the mesh. The first rule that applies wins; an axis of the mesh serves at most
-# one dimension of an array, and a dimension that it does not divide stays whole.
+# Logical axis of an array -> axis of the mesh. An axis of the mesh serves at most one dimension of an array: the first.
 RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
-    ("rows", ("data", "fsdp")),  # examples: every device of both axes works on its own rows
-    ("heads", "model"),  # attention: heads never talk to each other
-    ("mlp", "model"),  # the wide middle of the MLP: one reduction after its second product
-    ("codes", "model"),  # vocabulary projection and codebook, the widest arrays there are
-    ("width", "fsdp"),  # parameters and moments are stored in slices and gathered where they are used
+    # Of parameters, and of the moments that follow them:
+    ("width", "fsdp"),  # stored in slices and gathered where they are used
     ("layers", None),  # the scan walks over this one
     ("head_dim", None),
     ("code_dim", None),
-    ("rows_of_embedding", None),
+    # Of parameters and of activations:
+    ("heads", "model"),  # attention: heads never talk to each other
+    ("mlp", "model"),  # the wide middle of the MLP: one reduction after its second product
+    ("codes", "model"),  # the vocabulary projection, the widest array there is; the codebook itself is on every device
+    # Of activations:
+    ("rows", ("data", "fsdp")),  # examples: every device of both axes works on its own rows
+    ("tokens", None),
+    ("features", None),  # a token's features stay together, for the norms
 )
 BATCH = P(("data", "fsdp"))
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """Lays all devices out along data x fsdp x model; raises InputError if they do not fit."""
+def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> Mesh:
+    """Lays all devices (or those of `among`) out along data x fsdp x model; raises InputError if they do not fit."""
     sizes = {axis: getattr(config, axis) for axis in AXES}
-    devices = jax.device_count()
+    devices = jax.device_count() if among is None else len(among)
     asked = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
     open_axes = [axis for axis, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
@@ -53,21 +56,27 @@ def make_mesh(config: MeshConfig) -> Mesh:
         )
     for axis in open_axes:
         sizes[axis] = devices // fixed
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=among)
 
 
 def partition_spec(names: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> P:
-    """The rules applied to one array with logical axes `names`."""
+    """The rules applied to one array with logical axes `names`; the axes of the mesh must divide its shape."""
     rules, taken, spec = dict(RULES), set(), []
     for name, size in zip(names, shape, strict=True):
         if name is not None and name not in rules:
             raise KeyError(f"logical axis {name!r} has no rule in labram_jax/training/sharding.py")
         axes = rules.get(name) or ()
         axes = (axes,) if isinstance(axes, str) else axes
-        fits = axes and not taken & set(axes) and size % math.prod(mesh.shape[a] for a in axes) == 0
-        taken |= set(axes) if fits else set()
-        spec.append(rules[name] if fits else None)
+        free = bool(axes) and not taken & set(axes)
+        if free and size % math.prod(mesh.shape[axis] for axis in axes):
+            raise Indivisible(name, size, " x ".join(axes))
+        taken |= set(axes) if free else set()
+        spec.append(rules[name] if free else None)
     return P(*spec)
+
+
+class Indivisible(Exception):
+    """A dimension of an array that an axis of the mesh does not divide: (logical axis, size, axis of the mesh)."""
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -75,14 +84,33 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def variable_shardings(boxed: PyTree, mesh: Mesh) -> PyTree:
-    """Shardings of a model's variables (or their shapes) that are boxed with logical axes; the result is unboxed."""
+    """Shardings of a model's variables (or their shapes) that are boxed with logical axes; the result is unboxed.
 
-    def sharding(leaf):
-        if isinstance(leaf, nn.Partitioned):
+    Raises InputError where an axis of the mesh does not divide an array, with the sizes that would divide all.
+    """
+    misfits: list[tuple[str, Indivisible]] = []
+    sizes: dict[str, list[int]] = {}
+
+    def sharding(path, leaf):
+        if not isinstance(leaf, nn.Partitioned):
+            return replicated(mesh)
+        for name, size in zip(leaf.names, leaf.value.shape, strict=True):
+            sizes.setdefault(dict(RULES).get(name), []).append(size)
+        try:
             return NamedSharding(mesh, partition_spec(leaf.names, leaf.value.shape, mesh))
-        return replicated(mesh)
+        except Indivisible as misfit:
+            misfits.append((jax.tree_util.keystr(path, simple=True, separator="/"), misfit))
 
-    return jax.tree.map(sharding, boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned))
+    shardings = jax.tree_util.tree_map_with_path(sharding, boxed, is_leaf=lambda x: isinstance(x, nn.Partitioned))
+    if misfits:
+        path, (name, size, axis) = misfits[0][0], misfits[0][1].args
+        common = math.gcd(*sizes[axis])
+        choices = [str(n) for n in range(1, min(common, mesh.size) + 1) if common % n == 0]
+        raise InputError(
+            f"mesh.{axis} {mesh.shape[axis]} does not divide the {size} {name} of {path}; with this model it can be "
+            f"{', '.join(choices)}."
+        )
+    return shardings
 
 
 def _like_params(tree: PyTree, params: PyTree, shardings: PyTree, mesh: Mesh) -> PyTree:
@@ -195,9 +223,14 @@ def replaced(variables: PyTree, part: PyTree, path: str = "") -> PyTree:
     return {**variables, **{name: replaced(variables[name], part[name], f"{path}/{name}") for name in part}}
 
 
+def row_devices(mesh: Mesh) -> int:
+    """Over how many devices the rows of a batch are spread."""
+    return math.prod(mesh.shape[axis] for axis in ("data", "fsdp"))
+
+
 def process_rows(mesh: Mesh, rows: int) -> slice:
     """The rows of a global batch of `rows` that this process must load."""
-    shards = math.prod(mesh.shape[axis] for axis in ("data", "fsdp"))
+    shards = row_devices(mesh)
     if rows % shards:
         raise InputError(
             f"data.batch_rows {rows} cannot be divided over {shards} devices (mesh data {mesh.shape['data']} x "

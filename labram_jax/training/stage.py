@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.training.state import TrainState
@@ -24,6 +25,21 @@ class Resumption:
     second: PyTree
     updates: int
     epochs: int
+
+
+@struct.dataclass
+class Found:
+    """What a loss found in some rows of a batch, beside its value; a pytree.
+
+    Attributes:
+        metrics: scalars that add up over the parts of a batch, such as means over the whole of it.
+        sums: other arrays that add up.
+        rows: arrays whose leading axis is the rows'.
+    """
+
+    metrics: dict[str, Float[Array, ""]]
+    sums: PyTree = struct.field(default_factory=dict)
+    rows: PyTree = struct.field(default_factory=dict)
 
 
 class Stage:
@@ -59,21 +75,33 @@ class Stage:
         """Tree of booleans like `params`, False for what stays as it is; None trains all."""
         return None
 
+    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+        """Pure and traced: what the means of a whole batch are taken over, such as the number of its patches."""
+        raise NotImplementedError
+
     def loss(
         self,
         params: PyTree,
         collections: dict[str, PyTree],
         frozen: PyTree,
         batch: Batch,
-        key: jax.Array,
+        keys: Key[Array, " B"],
+        totals: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
-        """Pure and traced: (loss, (collections, metrics)).
+    ) -> tuple[Float[Array, ""], Found]:
+        """Pure and traced: what the rows of `batch` add to the loss of the batch that has `totals`.
 
-        Metrics are scalars and means over the batch, except "patches": the number of real patches in it, from which
-        the loop takes the speed.
+        `keys` has one for each row, so that what is drawn does not depend on how a batch is taken apart. Among the
+        metrics is "patches": the number of real patches, from which the loop takes the speed.
         """
         raise NotImplementedError
+
+    def finish(
+        self, collections: dict[str, PyTree], found: Found, key: Key[Array, ""], step: Int[Array, ""]
+    ) -> tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]:
+        """Pure and traced: collections after the step, and its metrics, from what was found in the whole batch."""
+        del key, step
+        return collections, found.metrics
 
     def before_step(self, state: TrainState, batch: Batch, step: int) -> TrainState:
         """On the host before step `step`: returns `state` itself unless something must happen there."""

@@ -11,9 +11,11 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float
 
+from labram_jax.config import AnyStageConfig
+from labram_jax.errors import InputError
 from labram_jax.training import sharding
 from labram_jax.training.optimizer import Schedule, make_optimizer
-from labram_jax.training.stage import Batch, Stage
+from labram_jax.training.stage import Batch, Found, Stage
 from labram_jax.training.state import TrainState
 
 PyTree = Any
@@ -62,6 +64,7 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
         )
         abstract = sharding.abstract_state(variables, optimizer, stage.frozen, mesh)
     step = make_train_step(stage, optimizer, trainable)
+    _check_parts(stage.config, mesh)
     places = sharding.shardings_of(abstract)
     jitted = jax.jit(
         step,
@@ -75,15 +78,26 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
 def make_train_step(stage: Stage, optimizer: optax.GradientTransformation, trainable: PyTree | None = None):
     """The pure step: gradients of the stage's loss, one update, metrics with "loss" and "grad_norm".
 
-    Randomness is a function of the seed and of `state.step` alone.
+    With `optimizer.accumulate` = n, gradients are taken of n parts of the batch, one after another; what comes out
+    is that of the whole batch. Randomness is a function of the seed, of `state.step` and of the row alone.
     """
     _, seed_key = _keys(stage.config.loop.seed)
+    parts = stage.config.optimizer.accumulate
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(seed_key, state.step)
-        (loss, (collections, metrics)), gradients = jax.value_and_grad(stage.loss, has_aux=True)(
-            state.params, state.collections, state.frozen, batch, key, state.step
-        )
+        row_key, finish_key = jax.random.split(jax.random.fold_in(seed_key, state.step))
+        rows = jnp.arange(len(next(iter(batch.values()))))
+        keys, totals = jax.vmap(lambda row: jax.random.fold_in(row_key, row))(rows), stage.totals(batch)
+
+        def gradients_of(batch: Batch, keys: jax.Array) -> tuple[PyTree, Found]:
+            gradients, found = jax.grad(stage.loss, has_aux=True)(
+                state.params, state.collections, state.frozen, batch, keys, totals, state.step
+            )
+            return gradients, found
+
+        with nn.logical_axis_rules(sharding.RULES):
+            gradients, found = _over_parts(gradients_of, parts, batch, keys)
+        collections, metrics = stage.finish(state.collections, found, finish_key, state.step)
         if trainable is not None:
             gradients = jax.tree.map(lambda g, keep: g if keep else jnp.zeros_like(g), gradients, trainable)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -93,9 +107,39 @@ def make_train_step(stage: Stage, optimizer: optax.GradientTransformation, train
             collections=nn.unbox(collections),
             opt_state=opt_state,
         )
-        return new, {"loss": loss, "grad_norm": optax.global_norm(gradients), **metrics}
+        return new, {"grad_norm": optax.global_norm(gradients), **metrics}
 
     return train_step
+
+
+def _over_parts(function: Callable[..., tuple[PyTree, Found]], parts: int, *arrays: PyTree) -> tuple[PyTree, Found]:
+    """`function` of batches, which adds up over rows, evaluated on `parts` parts of the rows one after another.
+
+    Part i has the rows i, i + parts, ...: so every device splits the rows that it has.
+    """
+    if parts == 1:
+        return function(*arrays)
+    stacked = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), arrays)
+
+    def step(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
+        gradients, found = function(*part)
+        return jax.tree.map(jnp.add, sums, (gradients, found.metrics, found.sums)), found.rows
+
+    gradients, found = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], stacked))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (gradients, found.metrics, found.sums))
+    (gradients, metrics, sums), rows = jax.lax.scan(step, zeros, stacked)
+    rows = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), rows)
+    return gradients, Found(metrics, sums, rows)
+
+
+def _check_parts(config: AnyStageConfig, mesh: Mesh) -> None:
+    parts, rows = config.optimizer.accumulate, config.data.batch_rows
+    devices = sharding.row_devices(mesh)
+    if rows % (parts * devices):
+        raise InputError(
+            f"data.batch_rows {rows} cannot be divided into optimizer.accumulate {parts} parts over {devices} "
+            f"device(s): choose a multiple of {parts * devices}."
+        )
 
 
 def _keys(seed: int) -> tuple[jax.Array, jax.Array]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import TokenizerStageConfig
 from labram_jax.models import PatchBatch, TokenizerModel
@@ -21,20 +21,26 @@ from labram_jax.models.quantizer import (
 from labram_jax.models.segments import valid_mean
 from labram_jax.models.spectrum import spectral_targets
 from labram_jax.models.tokenizer import TokenizerOutput
-from labram_jax.training.stage import Batch, PyTree, Stage
+from labram_jax.training.sharding import to_host
+from labram_jax.training.stage import Batch, Found, PyTree, Stage
 from labram_jax.training.state import TrainState
 
 SAMPLING_KEY = 1  # beside the step, keeps these random numbers apart from the loop's
 
 
-def tokenizer_losses(output: TokenizerOutput, batch: PatchBatch) -> dict[str, Float[Array, ""]]:
-    """The three terms of the loss (equation 8), each a mean over all elements of the patches that count."""
+def tokenizer_losses(
+    output: TokenizerOutput, batch: PatchBatch, patches: Float[Array, ""] | None = None
+) -> dict[str, Float[Array, ""]]:
+    """The three terms of the loss (equation 8), each a mean over all elements of the patches that count.
+
+    `patches`: how many count in the whole batch, if this is a part of it.
+    """
     amplitude, phase = spectral_targets(batch.patches, batch.membership)
     quantized = output.quantized
     return {
-        "commitment_loss": commitment_loss(quantized.latents, quantized.vectors, quantized.weights),
-        "amplitude_loss": valid_mean((output.amplitude - amplitude) ** 2, batch.valid),
-        "phase_loss": valid_mean((output.phase - phase) ** 2, batch.valid),
+        "commitment_loss": commitment_loss(quantized.latents, quantized.vectors, quantized.weights, patches),
+        "amplitude_loss": valid_mean((output.amplitude - amplitude) ** 2, batch.valid, patches),
+        "phase_loss": valid_mean((output.phase - phase) ** 2, batch.valid, patches),
     }
 
 
@@ -57,42 +63,50 @@ class TokenizerStage(Stage):
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch())
 
+    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+        return {"patches": (batch["segment_ids"] > 0).sum()}
+
     def loss(
         self,
         params: PyTree,
         collections: dict[str, PyTree],
         frozen: PyTree,
         batch: Batch,
-        key: jax.Array,
+        keys: Key[Array, " B"],
+        totals: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]]:
-        """Amplitude + phase + weight * commitment; moves the codebook by its moving average."""
-        codebook = self.config.codebook
+    ) -> tuple[Float[Array, ""], Found]:
+        """Amplitude + phase + weight * commitment, and what each code got."""
         stream = PatchBatch(**batch, segments=self.config.data.segments)
-        noise_key, restart_key = jax.random.split(key)
-        bypassed = step < self.bypass_steps
-        output, moved = self.model.apply(
+        output = self.model.apply(
             {"params": params, **collections},
             stream,
-            bypass=bypassed if self.bypass_steps else False,
-            noise=codebook.bypass_noise,
-            mutable=["codebook"],
-            rngs={"noise": noise_key},
+            bypass=step < self.bypass_steps if self.bypass_steps else False,
+            noise=self._noise(keys, stream),
         )
-        losses = tokenizer_losses(output, stream)
+        losses = tokenizer_losses(output, stream, totals["patches"])
         weight = self._commitment_weight(step)
         loss = losses["amplitude_loss"] + losses["phase_loss"] + weight * losses["commitment_loss"]
-        quantized = output.quantized
-        counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
-        moved = self._keep_alive(moved, output, restart_key, bypassed)
-        metrics = {
-            "loss": loss,
-            **losses,
-            "perplexity": perplexity(counts),
-            "codes_used": (counts > 0).mean(),
-            "patches": stream.valid.sum(),
-        }
-        return loss, (jax.lax.stop_gradient(moved), metrics)
+        quantized = jax.lax.stop_gradient(output.quantized)
+        counts, sums = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
+        rows = {}
+        if self.config.codebook.restart_below > 0:
+            shape = stream.valid.shape
+            rows = {"latents": quantized.latents.reshape(*shape, -1), "weights": quantized.weights.reshape(shape)}
+        metrics = {"loss": loss, **losses, "patches": stream.valid.sum()}
+        return loss, Found(metrics, {"counts": counts, "sums": sums}, rows)
+
+    def finish(
+        self, collections: dict[str, PyTree], found: Found, key: Key[Array, ""], step: Int[Array, ""]
+    ) -> tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]:
+        """Moves the codebook by its moving average over the whole batch."""
+        counts = found.sums["counts"]
+        _, moved = self.model.apply(
+            collections, counts, found.sums["sums"], method=TokenizerModel.move_codebook, mutable=["codebook"]
+        )
+        moved = self._keep_alive(moved, found.rows, key, step < self.bypass_steps)
+        usage = {"perplexity": perplexity(counts), "codes_used": (counts > 0).mean()}
+        return moved, {**found.metrics, **usage}
 
     def before_step(self, state: TrainState, batch: Batch, step: int) -> TrainState:
         """Starts the codebook by k-means on the global batch, at the first step that uses it."""
@@ -105,7 +119,7 @@ class TokenizerStage(Stage):
         """Losses over all patches of the split, the share of codes that it uses, and their perplexity."""
         sums: dict[str, np.ndarray] = {}
         for batch in batches:
-            part = jax.tree.map(np.asarray, self._evaluate(state.variables, batch))
+            part = jax.tree.map(to_host, self._evaluate(state.variables, batch))
             sums = {name: sums.get(name, 0) + value for name, value in part.items()}
         counts, patches = sums.pop("counts"), sums.pop("patches")
         losses = {name: float(value / patches) for name, value in sums.items()}
@@ -138,14 +152,20 @@ class TokenizerStage(Stage):
         ramp = jnp.clip((since + 1) / (self.ramp_steps + 1), 0, 1)
         return self.config.codebook.commitment_weight * jnp.where(since < 0, 0, ramp)
 
-    def _keep_alive(self, moved: dict, output: TokenizerOutput, key: jax.Array, bypassed) -> dict:
+    def _noise(self, keys: Key[Array, " B"], stream: PatchBatch) -> Float[Array, "B L d"] | None:
+        deviation = self.config.codebook.bypass_noise
+        if not self.bypass_steps or deviation == 0:
+            return None
+        shape = (stream.patches.shape[1], self.config.model.quantizer.dimension)
+        return deviation * jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+
+    def _keep_alive(self, moved: dict, rows: Mapping[str, Array], key: Key[Array, ""], bypassed) -> dict:
         below = self.config.codebook.restart_below
         if below == 0:
             return moved
-        codebook, quantized = moved["codebook"]["quantizer"], output.quantized
-        vectors, usage = restart_unused(
-            key, codebook["vectors"], codebook["usage"], quantized.latents, quantized.weights, below
-        )
+        codebook, latents = moved["codebook"]["quantizer"], rows["latents"]
+        latents, weights = latents.reshape(-1, latents.shape[-1]), rows["weights"].reshape(-1)
+        vectors, usage = restart_unused(key, codebook["vectors"], codebook["usage"], latents, weights, below)
         alive = {"vectors": vectors, "usage": usage}
         return {"codebook": {"quantizer": jax.tree.map(lambda a, b: jnp.where(bypassed, a, b), codebook, alive)}}
 
@@ -166,8 +186,7 @@ class TokenizerStage(Stage):
         output = self.model.apply(variables, stream)
         quantized, patches = output.quantized, stream.valid.sum()
         counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
-        losses = tokenizer_losses(output, stream)
-        return {"counts": counts, "patches": patches, **{name: loss * patches for name, loss in losses.items()}}
+        return {"counts": counts, "patches": patches, **tokenizer_losses(output, stream, jnp.ones(()))}
 
 
 def empty_batch() -> PatchBatch:

@@ -18,7 +18,7 @@ from golden_data import (
 from labram_jax.config import replace
 from labram_jax.convert.official import from_official
 from labram_jax.models import TokenizerModel
-from labram_jax.models.quantizer import kmeans, unit
+from labram_jax.models.quantizer import code_statistics, kmeans, unit
 from labram_jax.training.tokenizer import tokenizer_losses
 
 GOLDEN = "tokenizer"
@@ -40,8 +40,12 @@ def joined(tokens):
 
 
 def train_forward(variables, batch):
-    """Codebook and usage after one forward pass in which they may move."""
-    _, moved = TokenizerModel(tiny_tokenizer()).apply(variables, batch, mutable=["codebook"])
+    """Codebook and usage after a step with one batch."""
+    model = TokenizerModel(tiny_tokenizer())
+    quantized = model.apply(variables, batch).quantized
+    codes = len(variables["codebook"]["quantizer"]["usage"])
+    statistics = code_statistics(quantized.latents, quantized.codes, quantized.weights, codes)
+    _, moved = model.apply(variables, *statistics, method=TokenizerModel.move_codebook, mutable=["codebook"])
     return moved["codebook"]["quantizer"]
 
 

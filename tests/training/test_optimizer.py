@@ -194,18 +194,3 @@ def test_frozen_parameters_do_not_move_and_have_no_moments():
     assert not np.any(updates["encoder"]["blocks"]["kernel"]) and np.all(updates["head"]["kernel"])
     sizes = [leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim]
     assert sum(sizes) == 2 * (6 + 2)
-
-
-def test_accumulated_micro_batches_equal_one_batch():
-    params = small_params()
-    halves = [jax.tree.map(lambda p, s=s: s * jnp.ones_like(p), params) for s in (1.0, 3.0)]
-    whole = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
-    once, _ = make_optimizer(OptimizerConfig(warmup_epochs=0), params, 2, 10, 5)
-    twice, rate = make_optimizer(OptimizerConfig(warmup_epochs=0, accumulate=2), params, 2, 20, 10)
-    expected, _ = once.update(whole, once.init(params), params)
-    state = twice.init(params)
-    nothing, state = twice.update(halves[0], state, params)
-    updates, state = twice.update(halves[1], state, params)
-    assert not np.any(nothing["head"]["kernel"])
-    np.testing.assert_allclose(updates["head"]["kernel"], expected["head"]["kernel"], rtol=1e-6)
-    assert rate(0) == rate(1) == np.float32(5e-4) and rate(2) == rate(3)

@@ -18,7 +18,6 @@ from labram_jax.training.sharding import make_mesh, partition_spec, process_rows
         (("mlp", "width"), (800, 200), P("model", "fsdp")),
         (("layers", "width", None, "heads", "head_dim"), (12, 200, 3, 10, 20), P(None, "fsdp", None, "model", None)),
         (("width", "width"), (200, 200), P("fsdp", None)),  # one axis of the mesh serves one dimension
-        (("width", "heads"), (200, 5), P("fsdp", None)),  # 5 heads cannot be halved
         (("rows", None), (16, 3), P(("data", "fsdp"), None)),
     ],
 )

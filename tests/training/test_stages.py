@@ -163,8 +163,15 @@ def alone(batch) -> dict[str, np.ndarray]:
 def metrics_of(stage, variables, batch) -> dict[str, float]:
     collections = dict(variables)
     params = collections.pop("params")
-    loss, (_, metrics) = jax.jit(stage.loss)(params, collections, stage.frozen, batch, jax.random.key(0), jnp.int32(99))
-    return {"loss": float(loss), **{name: float(value) for name, value in metrics.items()}}
+
+    @jax.jit
+    def metrics(params, collections, frozen, batch, step):
+        keys = jax.random.split(jax.random.key(0), len(batch["patches"]))
+        loss, found = stage.loss(params, collections, frozen, batch, keys, stage.totals(batch), step)
+        return {"loss": loss, **stage.finish(collections, found, jax.random.key(1), step)[1]}
+
+    found = metrics(params, collections, stage.frozen, batch, jnp.int32(99))
+    return {name: float(value) for name, value in found.items()}
 
 
 @pytest.mark.parametrize("name", ["tokenizer", "pretraining", "classifier"])
@@ -200,14 +207,19 @@ def kept_alive(corpus, trained_tokenizer):
     batch = batches_of(config, [corpus])[0]
     learnt = TrainState(np.int32(0), trained_tokenizer.variables["params"], {}, (), {})
     state = with_codebook(learnt, random_codes(0), np.zeros(CODES, np.float32))
-    differentiated = jax.jit(jax.value_and_grad(stage.loss, has_aux=True))
+
+    @jax.jit
+    def differentiated(params, collections, step):
+        keys = jax.random.split(jax.random.key(step), len(batch["patches"]))
+        gradients, found = jax.grad(stage.loss, has_aux=True)(
+            params, collections, {}, batch, keys, stage.totals(batch), step
+        )
+        return gradients, stage.finish(collections, found, keys[0], step)
 
     def loss(state, step: int):
         collections = jax.tree.map(np.asarray, state.collections)  # of one kind, for one compilation
-        (value, (collections, metrics)), gradients = differentiated(
-            state.params, collections, {}, batch, jax.random.key(step), np.int32(step)
-        )
-        return {**metrics, "loss": value}, collections["codebook"]["quantizer"], gradients
+        gradients, (collections, metrics) = differentiated(state.params, collections, np.int32(step))
+        return metrics, collections["codebook"]["quantizer"], gradients
 
     return stage, state, batch, loss
 

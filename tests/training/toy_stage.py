@@ -21,7 +21,7 @@ from labram_jax.config import (
 )
 from labram_jax.training.loop import TrainingResult, train
 from labram_jax.training.sharding import make_mesh, process_rows, to_host
-from labram_jax.training.stage import Stage
+from labram_jax.training.stage import Found, Stage
 
 WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
 
@@ -34,9 +34,7 @@ class ToyModel(nn.Module):
         init = nn.initializers.normal(0.3)
         hidden = self.param("hidden", nn.with_logical_partitioning(init, ("width", "mlp")), (WIDTH, 2 * WIDTH))
         head = self.param("kernel", nn.with_logical_partitioning(init, ("mlp", None)), (2 * WIDTH, 1))
-        mean = self.variable("codebook", "mean", lambda: jnp.zeros(WIDTH))
-        if not self.is_initializing():
-            mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
+        self.variable("codebook", "mean", lambda: jnp.zeros(WIDTH))
         return jnp.tanh(x @ hidden) @ head
 
 
@@ -50,18 +48,28 @@ class ToyStage(Stage):
     def init(self, key):
         return ToyModel().init(key, jnp.zeros((ROWS, WIDTH)))
 
-    def loss(self, params, collections, frozen, batch, key, step):
-        x = batch["x"] * frozen["scale"] + 0.1 * jax.random.normal(key, batch["x"].shape)
-        y, new = ToyModel().apply({"params": params, **collections}, x, mutable=["codebook"])
-        loss = jnp.mean(jnp.square(y[:, 0] - batch["y"]))
+    def totals(self, batch):
+        return {"rows": len(batch["x"])}
+
+    def loss(self, params, collections, frozen, batch, keys, totals, step):
+        noise = jax.vmap(lambda key: jax.random.normal(key, (WIDTH,)))(keys)
+        x = batch["x"] * frozen["scale"] + 0.1 * noise
+        y = ToyModel().apply({"params": params, **collections}, x)
+        loss = jnp.sum(jnp.square(y[:, 0] - batch["y"])) / totals["rows"]
         if self.poison is not None:
             loss = jnp.where(step == self.poison, jnp.nan, loss)
-        return loss, (dict(new), {"mean_norm": jnp.linalg.norm(new["codebook"]["mean"]), "patches": jnp.float32(ROWS)})
+        return loss, Found({"loss": loss, "patches": jnp.float32(len(x))}, {"x": x.sum(0)}, {"x": x})
+
+    def finish(self, collections, found, key, step):
+        mean = 0.9 * collections["codebook"]["mean"] + 0.1 * found.sums["x"] / ROWS
+        middle = found.rows["x"][ROWS // 2]  # a row as such, whose place in the batch must not change
+        metrics = {**found.metrics, "mean_norm": jnp.linalg.norm(mean), "middle": middle[0]}
+        return {"codebook": {"mean": mean}}, metrics
 
     def evaluate(self, state, batches):
         errors = []
         for batch in batches:
-            y, _ = ToyModel().apply(state.variables, batch["x"] * 0.5, mutable=["codebook"])
+            y = ToyModel().apply(state.variables, batch["x"] * 0.5)
             errors.append(to_host(jnp.square(y[:, 0] - batch["y"])))
         return {"error": float(np.mean(np.concatenate(errors)))}
 

@@ -1,0 +1,131 @@
+"""Five steps of every stage on several meshes of 8 devices; a command, as devices are counted when a process starts.
+
+python mesh_steps.py OUT.npz STAGE:LAYOUT [STAGE:LAYOUT ...]
+
+OUT.npz has, for each of them and for every stage on one device, losses [5], codes of the batches, and all variables
+after the last step.
+"""
+
+import sys
+
+import flax.linen as nn
+import jax
+import numpy as np
+from packed_rows import make_window, pack_rows
+from small_runs import finetuning_config, pretraining_config, small_encoder, small_tokenizer, tokenizer_config, window
+
+from labram_jax.config import AnyStageConfig, MeshConfig, replace
+from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.training.finetuning import FinetuningStage
+from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.sharding import make_mesh, put_batch, shardings_of
+from labram_jax.training.stage import Stage
+from labram_jax.training.state import TrainState
+from labram_jax.training.step import prepare
+from labram_jax.training.tokenizer import TokenizerStage, empty_batch
+
+STEPS, ROWS, SLOTS, SEGMENTS = 5, 32, 12, 2
+# Data x fsdp x model, and the parts that a batch is taken in.
+LAYOUTS = {
+    "1x1x1": ((1, 1, 1), 1),
+    "8x1x1": ((8, 1, 1), 1),
+    "4x2x1": ((4, 2, 1), 1),
+    "2x2x2": ((2, 2, 2), 1),
+    "1x1x2": ((1, 1, 2), 1),
+    "4x2x1 in 4": ((4, 2, 1), 4),
+}
+TOKENIZER = replace(small_tokenizer(), **{"encoder.heads": 4, "decoder.heads": 4, "encoder.depth": 1})
+
+
+def batches() -> list[dict[str, np.ndarray]]:
+    """Rows with one or two windows of two montages, so that patches, labels and masks are spread unevenly."""
+    found = []
+    for step in range(STEPS):
+        random = np.random.default_rng((1, step))
+        rows, labels = [], np.full((ROWS, SEGMENTS), -1, np.int32)
+        for row in range(ROWS):
+            rows.append([])
+            for segment in range(random.integers(1, 3)):
+                electrodes, label = int(random.integers(3, 7)), int(random.integers(2))
+                eeg = window(electrodes, 1, (40 * label, 0, 40 * (1 - label)), (step, row, segment)) / 100
+                # Without a mean, the angle at 0 Hz would be 0 or pi by rounding alone.
+                eeg = eeg + random.uniform(0.05, 0.1, (electrodes, 1))
+                ids = random.permutation(np.arange(1, 20))[:electrodes]
+                rows[-1].append(make_window(eeg.astype(np.float32), ids, random.random(electrodes) < 0.5))
+                labels[row, segment] = label if random.random() < 0.8 else -1
+        batch = pack_rows(rows, SLOTS, SEGMENTS, seed=step).batch
+        arrays = {
+            name: getattr(batch, name) for name in ("patches", "electrode_ids", "time_ids", "segment_ids", "mask")
+        }
+        found.append({**arrays, "labels": labels})
+    return found
+
+
+def make_stage(name: str, config: AnyStageConfig, tokenizer_variables) -> Stage:
+    if name == "tokenizer":
+        return TokenizerStage(config, steps_per_epoch=2)
+    if name == "pretraining":
+        return PretrainingStage(config, TOKENIZER, tokenizer_variables)
+    return FinetuningStage(config, None)
+
+
+def configs() -> dict[str, AnyStageConfig]:
+    """Everything that draws or counts is on: bypass and its noise, k-means, restarts, drop path."""
+    shape = {
+        "data.batch_rows": ROWS,
+        "data.segments": SEGMENTS,
+        "optimizer.clip_norm": 0.5,
+        "compute.code_chunk": 4,
+    }
+    encoder = small_encoder(heads=4, drop_path=0.5)
+    codebook = {"codebook.bypass_noise": 0.1, "codebook.commitment_warmup_epochs": 0.0, "model": TOKENIZER}
+    masked = {"model.encoder": replace(encoder, class_position="first_electrode"), "model.codes": 16}
+    return {
+        "tokenizer": tokenizer_config("", [], **shape, **codebook),
+        "pretraining": pretraining_config("", [], "", **shape, **masked),
+        "fine-tuning": finetuning_config("", [], **shape, **{"model.encoder": encoder}),
+    }
+
+
+def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray], TrainState]:
+    """What comes of five steps from `start`, and that start (made here if there is none) on the host."""
+    sizes = stage.config.mesh
+    mesh = make_mesh(sizes, jax.devices()[: sizes.data * sizes.fsdp * sizes.model])
+    with jax.set_mesh(mesh):
+        recipe = prepare(stage, mesh, total_steps=10, steps_per_epoch=2)
+        start = start or jax.device_get(recipe.create_state())
+        places = shardings_of(recipe.abstract)
+        state, losses = jax.device_put(start, places), []
+        for step, batch in enumerate(batches()):
+            batch = put_batch(batch, mesh)
+            state = jax.device_put(stage.before_step(state, batch, step), places)
+            state, metrics = recipe.train_step(state, batch)
+            losses.append(metrics["loss"])
+    variables = jax.device_get(state.variables)
+    found = {"losses": np.array(losses), "grad_norm": np.asarray(metrics["grad_norm"])}
+    if "codebook" in variables:
+        streams = [PatchBatch(**batch, segments=SEGMENTS) for batch in batches()]
+        found["codes"] = np.stack([np.where(stream.valid, encode(variables, stream), 0) for stream in streams])
+    leaves = jax.tree_util.tree_leaves_with_path(variables)
+    found |= {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return found, start
+
+
+@jax.jit
+def encode(variables, stream: PatchBatch):
+    """Codes of all patches, meaningless in padding."""
+    return TokenizerModel(TOKENIZER).apply(variables, stream, method=TokenizerModel.encode)
+
+
+if __name__ == "__main__":
+    results = {}
+    tokenizer = jax.device_get(nn.unbox(TokenizerModel(TOKENIZER).init(jax.random.key(5), empty_batch())))
+    for name, config in configs().items():
+        start = None
+        for layout, (sizes, parts) in LAYOUTS.items():
+            if layout != "1x1x1" and f"{name}:{layout}" not in sys.argv[2:]:
+                continue
+            laid_out = replace(config, mesh=MeshConfig(*sizes), **{"optimizer.accumulate": parts})
+            found, start = follow(make_stage(name, laid_out, tokenizer), start)
+            results |= {f"{name}:{layout}:{what}": value for what, value in found.items()}
+    np.savez(sys.argv[1], **results)
