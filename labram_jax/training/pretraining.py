@@ -12,6 +12,7 @@ from labram_jax.models import MaskedModel, PatchBatch, TokenizerModel
 from labram_jax.models.encoder import drop_path_factors
 from labram_jax.models.masked_model import CodeScores
 from labram_jax.models.segments import valid_mean
+from labram_jax.training.sharding import to_host
 from labram_jax.training.stage import Batch, PyTree, Resumption, Stage
 from labram_jax.training.state import TrainState
 from labram_jax.training.tokenizer import empty_batch
@@ -91,7 +92,7 @@ class PretrainingStage(Stage):
         """Mean cross-entropy and accuracy over all hidden patches of the split, each patch hidden once."""
         total = np.zeros(3)
         for batch in batches:
-            total += np.asarray(self._evaluate(state.params, state.frozen, batch))
+            total += to_host(self._evaluate(state.params, state.frozen, batch))
         cross_entropy, correct, patches = total
         mean = float(cross_entropy / patches)
         return {"loss": 2 * mean, "cross_entropy": mean, "accuracy": float(correct / patches)}

@@ -21,6 +21,7 @@ from labram_jax.models.quantizer import (
 from labram_jax.models.segments import valid_mean
 from labram_jax.models.spectrum import spectral_targets
 from labram_jax.models.tokenizer import TokenizerOutput
+from labram_jax.training.sharding import to_host
 from labram_jax.training.stage import Batch, PyTree, Stage
 from labram_jax.training.state import TrainState
 
@@ -105,7 +106,7 @@ class TokenizerStage(Stage):
         """Losses over all patches of the split, the share of codes that it uses, and their perplexity."""
         sums: dict[str, np.ndarray] = {}
         for batch in batches:
-            part = jax.tree.map(np.asarray, self._evaluate(state.variables, batch))
+            part = jax.tree.map(to_host, self._evaluate(state.variables, batch))
             sums = {name: sums.get(name, 0) + value for name, value in part.items()}
         counts, patches = sums.pop("counts"), sums.pop("patches")
         losses = {name: float(value / patches) for name, value in sums.items()}
