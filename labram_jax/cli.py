@@ -96,7 +96,7 @@ def train(arguments: Sequence[str]) -> int:
 def evaluate(arguments: Sequence[str]) -> None:
     def run(
         checkpoint: Positional[Path],
-        corpus: Positional[Path],
+        corpus: Positional[str],
         also: tuple[Path, ...] = (),
         split: Literal["train", "validation", "test"] = "test",
         baseline: bool = True,
@@ -105,7 +105,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
         Args:
             checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
-            corpus: a corpus made by `labram-jax prepare`.
+            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
             also: runs of the same recipe with other seeds; scores become mean and standard deviation.
             split: which windows.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
