@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
 
 test: .venv/installed
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop

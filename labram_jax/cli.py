@@ -12,6 +12,8 @@ from tyro.conf import Positional
 
 from labram_jax.errors import InputError
 
+STOPPED = 75  # what sysexits.h calls a temporary failure
+
 USAGE = """usage: labram-jax COMMAND ...
 
   demo [--out DIR]                      the whole recipe on simulated recordings
@@ -67,7 +69,7 @@ def prepare(arguments: Sequence[str]) -> None:
     _call(run, "prepare", arguments[:end])
 
 
-def train(arguments: Sequence[str]) -> None:
+def train(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise InputError(
             "Say which configuration to train: labram-jax train CONFIG [--dotted.override VALUE ...], where CONFIG is "
@@ -83,20 +85,22 @@ def train(arguments: Sequence[str]) -> None:
     config = tyro.cli(
         type(default), default=default, args=overrides, prog=f"labram-jax train {name}", description=help_text
     )
-    from labram_jax.training.distributed import join
+    from labram_jax.training import distributed
     from labram_jax.training.runs import train as start
 
-    join()
-    result = start(config, tensorboard=tensorboard)
-    if result.best is not None:
-        print(f"best {result.best['metric']} {result.best['value']:.4f} on validation at step {result.best['step']}")
-    print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
+    with distributed.job():
+        result = start(config, tensorboard=tensorboard)
+        if distributed.is_first():
+            if (best := result.best) is not None:
+                print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")
+            print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
+    return 0 if result.finished else STOPPED
 
 
 def evaluate(arguments: Sequence[str]) -> None:
     def run(
         checkpoint: Positional[Path],
-        corpus: Positional[Path],
+        corpus: Positional[str],
         also: tuple[Path, ...] = (),
         split: Literal["train", "validation", "test"] = "test",
         baseline: bool = True,
@@ -105,7 +109,7 @@ def evaluate(arguments: Sequence[str]) -> None:
 
         Args:
             checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
-            corpus: a corpus made by `labram-jax prepare`.
+            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
             also: runs of the same recipe with other seeds; scores become mean and standard deviation.
             split: which windows.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
@@ -203,7 +207,10 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 if it went well, 2 with one sentence for bad input, 130 if interrupted."""
+    """Runs a command; 0 if it went well, 2 with one sentence for bad input, 130 if interrupted.
+
+    A training that was asked to stop before its end gives 75 (STOPPED): what started it may start it again.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, inspect, report)}
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -213,14 +220,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name not in commands:
             raise InputError(f"There is no command {name!r}; choose one of {', '.join(commands)}.")
-        commands[name](rest)
+        return commands[name](rest) or 0
     except InputError as error:
         print(f"labram-jax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("labram-jax: interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 if __name__ == "__main__":

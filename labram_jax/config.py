@@ -170,7 +170,7 @@ class DataConfig:
     """Which corpora, in which proportion, in rows of which shape."""
 
     corpora: tuple[str, ...] = ()
-    """Directories made by `labram-jax prepare`."""
+    """Directories made by `labram-jax prepare`, or their addresses in a bucket (gs://, s3://, ...)."""
     weights: tuple[float, ...] = ()
     """Share of each corpus in every batch; empty is in proportion to its windows."""
     train_split: str = "train"

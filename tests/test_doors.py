@@ -38,7 +38,7 @@ OUTSIDE = {
     "labram_jax.config": STANDARD,
     "labram_jax.configfile": STANDARD,
     "labram_jax.models": (STANDARD | {"numpy", "jax", "flax", "jaxtyping"}) - {"os", "io", "pathlib", "shutil"},
-    "labram_jax.data": STANDARD | {"numpy", "absl", "grain", "tensorflow_datasets", "jaxtyping"},
+    "labram_jax.data": STANDARD | {"numpy", "absl", "grain", "tensorflow_datasets", "fsspec", "jaxtyping"},
     "data_prep": STANDARD
     | {"numpy", "scipy", "mne", "h5py", "tensorflow_datasets", "array_record", "jaxtyping", "edfio"},
     "data_prep.beam": STANDARD | {"apache_beam"},

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Float
 
+from labram_jax.data.remote import local_folder
 from labram_jax.data.schema import SAMPLES, SPLITS, ConfigurationInfo, CorpusInfo, shard_name
 from labram_jax.data.stream import addresses
 from labram_jax.errors import InputError
@@ -61,19 +62,22 @@ class WindowSource:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk. Make it with `Corpus.open`, which checks it."""
+    """A corpus on disk. Make it with `Corpus.open`, which checks it; `address` is what was given to it."""
 
     path: Path
     info: CorpusInfo
+    address: str
 
     @classmethod
     def open(cls, path: str | Path) -> "Corpus":
-        """Opens the corpus in folder `path`.
+        """Opens the corpus in folder `path`, or at an address in a bucket, from where it is fetched first.
 
-        Raises InputError for a missing folder, a folder that is no corpus, another format version, a montage
-        the model has no electrodes for, and shards that are missing, truncated, or not those described.
+        Raises InputError for an address that cannot be fetched, a missing folder, a folder that is no corpus, another
+        format version, a montage the model has no electrodes for, and shards that are missing, truncated, or not
+        those described.
         """
-        corpus = cls(Path(path), CorpusInfo.read(Path(path)))
+        folder = local_folder(path)
+        corpus = cls(folder, CorpusInfo.read(folder), str(path))
         for configuration in corpus.configurations:
             _check(corpus.path, configuration)
         return corpus

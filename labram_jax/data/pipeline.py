@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import grain
@@ -82,19 +82,19 @@ def training(
     segments: int,
     seed: int,
     masked: bool = False,
-    sharding: tuple[int, int] = (0, 1),
+    rows: Sequence[int] | None = None,
 ) -> grain.MapDataset:
     """Returns the endless dataset of training batches: element n is the batch of step n.
 
-    `batch_rows` counts the rows of the global batch; with `sharding` (i, hosts) the batches hold the i-th
-    contiguous part of it. `weights` and errors: see `training_rows`.
+    `batch_rows` counts the rows of the global batch; `rows` are the numbers of those that are read here, in a job of
+    several hosts (None: all). `weights` and errors: see `training_rows`.
     """
     sources = _sources(corpora, split, patch_slots)
-    rows = _training_rows(corpora, sources, split, weights, patch_slots, segments, seed)
+    packed = _training_rows(corpora, sources, split, weights, patch_slots, segments, seed)
     assemble = _Assembler(corpora, sources, patch_slots, segments, seed if masked else None)
-    numbers = _part(batch_rows, sharding)
+    numbers = _numbers(batch_rows, rows)
     return grain.MapDataset.range(_ENDLESS).map(
-        lambda step: assemble([(index, rows[index]) for index in numbers(step)])
+        lambda step: assemble([(index, packed[index]) for index in numbers(step)])
     )
 
 
@@ -107,20 +107,20 @@ def evaluation(
     segments: int,
     seed: int = 0,
     masked: bool = False,
-    sharding: tuple[int, int] = (0, 1),
+    rows: Sequence[int] | None = None,
 ) -> grain.MapDataset:
     """Returns the dataset of batches that holds every window of a split once, in order; the last is padded.
 
     Corpora without windows in the split are passed over, unless all are (InputError). All hosts get the same
-    number of batches. `seed` matters to masks alone, which stay the same at every evaluation.
+    number of batches. `rows`: see `training`. `seed` matters to masks alone, which stay the same at every evaluation.
     """
     sources = _sources(corpora, split, patch_slots)
     windows = [len(entry.windows) for entry in sources]
-    rows = EvaluationRows([entry.patches for entry in sources], windows, patch_slots, segments)
+    packed = EvaluationRows([entry.patches for entry in sources], windows, patch_slots, segments)
     assemble = _Assembler(corpora, sources, patch_slots, segments, seed if masked else None)
-    numbers = _part(batch_rows, sharding)
-    return grain.MapDataset.range(-(-len(rows) // batch_rows)).map(
-        lambda step: assemble([(index, rows[index] if index < len(rows) else ()) for index in numbers(step)])
+    numbers = _numbers(batch_rows, rows)
+    return grain.MapDataset.range(-(-len(packed) // batch_rows)).map(
+        lambda step: assemble([(index, packed[index] if index < len(packed) else ()) for index in numbers(step)])
     )
 
 
@@ -267,15 +267,10 @@ def _training_rows(
     return TrainingRows([entry.patches for entry in sources], windows, shares, patch_slots, segments, seed)
 
 
-def _part(batch_rows: int, sharding: tuple[int, int]):
-    """Returns the function from a step to the row numbers that this host takes of the step's global batch."""
-    host, hosts = sharding
-    if batch_rows % hosts:
-        raise InputError(
-            f"{batch_rows} rows a batch cannot be split evenly over {hosts} hosts: change data.batch_rows."
-        )
-    part = batch_rows // hosts
-    return lambda step: range(step * batch_rows + host * part, step * batch_rows + (host + 1) * part)
+def _numbers(batch_rows: int, rows: Sequence[int] | None) -> Callable[[int], list[int]]:
+    """Returns the function from a step to the numbers, among all rows ever, of those to read of its batch."""
+    own = range(batch_rows) if rows is None else [int(row) for row in rows]
+    return lambda step: [step * batch_rows + row for row in own]
 
 
 def _vector_outputs(corpora: Sequence[Corpus]) -> int | None:

@@ -126,7 +126,7 @@ def _is_run_on(path: Path, corpus: Corpus) -> bool:
         return False
     config = from_dict(json.loads((path / CONFIG).read_text()), str(path / CONFIG))
     corpora = config.data.corpora if isinstance(config, StageConfig) else ()
-    return corpus.path.resolve() in {Path(name).resolve() for name in corpora}
+    return corpus.address in corpora or corpus.path.resolve() in {Path(name).resolve() for name in corpora}
 
 
 def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarray, labels: np.ndarray) -> None:
@@ -146,7 +146,7 @@ def _data_for(corpus: Corpus, split: str) -> DataConfig:
     if not lengths:
         raise InputError(f"The corpus {corpus.path} has no windows in the split {split!r}: see `labram-jax inspect`.")
     slots = max(256, max(lengths))
-    return DataConfig((str(corpus.path),), batch_rows=16, patch_slots=slots, segments=max(1, slots // min(lengths)))
+    return DataConfig((corpus.address,), batch_rows=16, patch_slots=slots, segments=max(1, slots // min(lengths)))
 
 
 def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Path) -> Stage:

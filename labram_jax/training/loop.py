@@ -12,6 +12,7 @@ from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
 from labram_jax.training.carryover import carry_over
 from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
+from labram_jax.training.distributed import check_shared
 from labram_jax.training.resume import check_resumable
 from labram_jax.training.sharding import make_mesh, put_batch
 from labram_jax.training.stage import Batch, Stage
@@ -77,6 +78,7 @@ def train(
     total = max(1, round(options.epochs * steps_per_epoch))
     with jax.set_mesh(mesh), StopRequest() as stop:
         recipe = prepare(stage, mesh, total, steps_per_epoch)
+        check_shared(run)
         with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
             state, start, origin = _restore_or_create(recipe, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from labram_jax.config import (
     AnyStageConfig,
@@ -24,6 +24,7 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows
 from labram_jax.errors import InputError
 from labram_jax.training import loop
+from labram_jax.training.checkpoints import local_directory
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
 from labram_jax.training.sharding import make_mesh, process_rows
@@ -40,9 +41,11 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
     What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
     saved with the run. Raises InputError for anything that cannot be used.
     """
+    local_directory(config.run)  # refuses an address before corpora are fetched
     corpora = open_corpora(config.data)
     masked = isinstance(config, PretrainingStageConfig)
-    reader = _Reader(config.data, corpora, config.loop.seed, masked, _part(config))
+    rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
+    reader = _Reader(config.data, corpora, config.loop.seed, masked, rows)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
     return loop.train(
         stage,
@@ -152,13 +155,6 @@ def _with_labels(model: ClassifierConfig, corpora: list[Corpus]) -> ClassifierCo
     return dataclasses.replace(model, task="classification", outputs=outputs, classes=first.classes)
 
 
-def _part(config: AnyStageConfig) -> tuple[int, int]:
-    """Which of how many parts of a global batch this process reads."""
-    rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
-    size = rows.stop - rows.start
-    return rows.start // size, config.data.batch_rows // size
-
-
 def _occupancy(rows: TrainingRows) -> str:
     """What a user should know of how full the rows are."""
     windows = f"rows of {rows.patch_slots} patch slots hold {rows.windows_per_row:.2f} windows"
@@ -171,16 +167,16 @@ def _occupancy(rows: TrainingRows) -> str:
 
 
 class _Reader:
-    """The batches of a run's splits; training batch n is a function of (seed, n) alone."""
+    """This process's rows of the batches of a run's splits; training batch n is a function of (seed, n) alone."""
 
-    def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, part: tuple[int, int]):
-        self.data, self.corpora, self.part = data, corpora, part
+    def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, rows: Sequence[int]):
+        self.data, self.corpora = data, corpora
         self.shape = {"patch_slots": data.patch_slots, "segments": data.segments}
-        self.options = {**self.shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "sharding": part}
-        rows = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
+        self.options = {**self.shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
+        packed = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
         windows = sum(corpus.windows(data.train_split) for corpus in corpora)
-        self.occupancy = _occupancy(rows)
-        self.steps_per_epoch = max(1, math.ceil(windows / (rows.windows_per_row * data.batch_rows)))
+        self.occupancy = _occupancy(packed)
+        self.steps_per_epoch = max(1, math.ceil(windows / (packed.windows_per_row * data.batch_rows)))
 
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:
         data = self.data

@@ -1,6 +1,5 @@
 """Which part of every array lives on which device: the mesh, one table of rules, and the ways on and off it."""
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Int
 
 from labram_jax.config import MeshConfig
 from labram_jax.errors import InputError
@@ -228,8 +228,12 @@ def row_devices(mesh: Mesh) -> int:
     return math.prod(mesh.shape[axis] for axis in ("data", "fsdp"))
 
 
-def process_rows(mesh: Mesh, rows: int) -> slice:
-    """The rows of a global batch of `rows` that this process must load."""
+def process_rows(mesh: Mesh, rows: int) -> Int[np.ndarray, " own"]:
+    """Numbers of the rows of a global batch of `rows` that this process must load, ascending.
+
+    They need not be one stretch: on a TPU the mesh follows the wiring of the chips, and a host's chips form a block.
+    Raises InputError if the devices cannot share the rows evenly.
+    """
     shards = row_devices(mesh)
     if rows % shards:
         raise InputError(
@@ -237,14 +241,11 @@ def process_rows(mesh: Mesh, rows: int) -> slice:
             f"fsdp {mesh.shape['fsdp']}); choose a multiple of {shards}."
         )
     parts = NamedSharding(mesh, BATCH).addressable_devices_indices_map((rows,)).values()
-    bounds = sorted({part[0].indices(rows)[:2] for part in parts})
-    if any(a[1] != b[0] for a, b in itertools.pairwise(bounds)):
-        raise InputError(f"this process's devices hold rows {bounds} of a batch, not one stretch: change the mesh.")
-    return slice(bounds[0][0], bounds[-1][1])
+    return np.unique(np.concatenate([np.arange(rows)[part] for part in parts]))
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Puts this process's rows of every array on its devices, as parts of the global batch."""
+    """Puts this process's rows (see `process_rows`) of every array on its devices, as parts of the global batch."""
     sharding = NamedSharding(mesh, BATCH)
     return {name: jax.make_array_from_process_local_data(sharding, np.asarray(x)) for name, x in batch.items()}
 

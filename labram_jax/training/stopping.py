@@ -12,7 +12,7 @@ class StopRequest:
     """Context in which SIGTERM and the first Ctrl-C are remembered instead of obeyed at once.
 
     Of several processes the notice reaches one or all, at different times; JAX's preemption service agrees on a step
-    for them and has its own handler, which must not be replaced.
+    for them. It has its own handler of SIGTERM, which must not be replaced, and to which Ctrl-C is handed on.
     """
 
     def __init__(self):
@@ -20,8 +20,8 @@ class StopRequest:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else (signal.SIGINT,):
                 self._before[number] = signal.signal(number, self._remember)
         return self
 
@@ -33,6 +33,8 @@ class StopRequest:
         del frame
         self._asked = True
         signal.signal(number, self._before[number])
+        if jax.process_count() > 1:
+            signal.raise_signal(signal.SIGTERM)
         print("\nstopping after this step with a checkpoint; once more stops at once", file=sys.stderr, flush=True)
 
     def asked(self, step: int) -> bool:

@@ -79,9 +79,9 @@ class Telemetry:
             return
         run = Path(run)
         run.mkdir(parents=True, exist_ok=True)
-        before = cut_after(run / METRICS, start)
-        self._begin = time.monotonic() - before
-        self._file = (run / METRICS).open("a")
+        self._path = run / METRICS
+        self._path.touch()
+        self._begin = time.monotonic() - cut_after(self._path, start)
         if writer is not None:
             self._board = writer(str(run / "tensorboard"), purge_step=start + 1)
         self._progress = Progress(name, total, start)
@@ -113,8 +113,9 @@ class Telemetry:
             **values,
             "seconds": round(time.monotonic() - self._begin, 3),
         }
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        # Opened for each line: a mounted bucket keeps and shows what was written only when the file is closed.
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
         if self._board is not None:
             for name, value in values.items():
                 if value is not None:
@@ -123,7 +124,6 @@ class Telemetry:
     def close(self) -> None:
         if self._primary:
             self._progress.close()
-            self._file.close()
         if self._board is not None:
             self._board.close()
 

@@ -148,6 +148,10 @@ def test_best_model_by_the_metric_asked_for(tmp_path, corpus, metric, direction)
 def test_nothing_is_written_before_everything_fits(tmp_path, corpus, tokenizer_run):
     run = tmp_path / "run"
     for config, sentence in (
+        (
+            tokenizer_config("gs://bucket/run", [tmp_path / "absent"]),
+            "is an address, not a directory: mount the bucket",
+        ),
         (tokenizer_config(run, []), "names no corpus"),
         (tokenizer_config(run, [tmp_path / "absent"]), "no corpus"),
         (tokenizer_config(run, [corpus.path], **{"data.patch_slots": 7}), "raise data.patch_slots"),

@@ -1,6 +1,6 @@
 """A stage small enough to train in a second, with everything a real one has; also a command for other processes.
 
-python toy_stage.py RUN EPOCHS [--slow SECONDS] [--fsdp N] [--model N] [--process INDEX COUNT PORT]
+python toy_stage.py RUN EPOCHS [--slow SECONDS] [--fsdp N] [--model N]
 """
 
 import argparse
@@ -121,12 +121,7 @@ if __name__ == "__main__":
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--fsdp", type=int, default=1)
     parser.add_argument("--model", type=int, default=1)
-    parser.add_argument("--process", type=int, nargs=3)
     given = parser.parse_args()
-    if given.process:
-        index, count, port = given.process
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(f"127.0.0.1:{port}", count, index)
     chosen = toy_config(
         given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)}
     )
