@@ -320,8 +320,9 @@ class PretrainingStageConfig(StageConfig):
     tokenizer: str = ""
     """A trained tokenizer: a run, a checkpoint, or a file of PyTorch."""
     start_from: str = ""
-    """A pretrained model to go on from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An
-    official checkpoint with its optimizer goes on at its epoch with AdamW's moments; others give weights alone."""
+    """A pretrained model to go on from, or a tokenizer whose encoder knows the patches already, which helps where
+    there is little data: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An official checkpoint
+    with its optimizer goes on at its epoch with AdamW's moments; others give weights alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,10 @@ CODES = 16
 
 
 def window(electrodes: int, seconds: int, amplitudes: Sequence[float], seed: Any) -> Float[np.ndarray, "C samples"]:
-    """Noise of 10 microvolts and rhythms of the given amplitudes, each electrode at its own phase."""
+    """Noise of 10 microvolts and rhythms of the given amplitudes, each electrode at its own phase.
+
+    Its mean is not zero: of a zero, rounding alone would decide whether the angle at 0 Hz is 0 or pi.
+    """
     generator = np.random.default_rng(seed)
     time = np.arange(seconds * 200) / 200
     noise = np.cumsum(generator.standard_normal((electrodes, len(time))), axis=1)
@@ -48,7 +51,7 @@ def window(electrodes: int, seconds: int, amplitudes: Sequence[float], seed: Any
     for frequency, amplitude in zip(RHYTHMS_HZ, amplitudes, strict=False):
         phases = generator.uniform(0, 2 * np.pi, (electrodes, 1))
         eeg += amplitude * np.sin(2 * np.pi * frequency * time + phases)
-    return eeg
+    return eeg + generator.uniform(5, 10, (electrodes, 1))
 
 
 def write_corpus(

@@ -94,11 +94,15 @@ def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
 
 
 def _start(path: str) -> tuple[dict, MaskedModelConfig, Resumption | None]:
-    """Parameters to go on pretraining from, and the optimizer's state where an official checkpoint has one."""
+    """Parameters to start pretraining from, and the optimizer's state where an official checkpoint has one."""
     imported = import_model(path) if is_foreign(path) else None
     variables, config = read_model(path) if imported is None else (imported.variables, imported.config)
+    if isinstance(config, TokenizerConfig):
+        return {"encoder": variables["params"]["encoder"]}, MaskedModelConfig(config.encoder), None
     if not isinstance(config, MaskedModelConfig):
-        raise InputError(f"{path} is no pretrained model to go on from: give a run of pretraining or its checkpoint.")
+        raise InputError(
+            f"{path} is nothing that pretraining can start from: give a run of pretraining or of the tokenizer."
+        )
     params = dict(variables["params"])
     if imported is None:
         return params, config, None

@@ -48,8 +48,6 @@ def batches() -> list[dict[str, np.ndarray]]:
             for segment in range(random.integers(1, 3)):
                 electrodes, label = int(random.integers(3, 7)), int(random.integers(2))
                 eeg = window(electrodes, 1, (40 * label, 0, 40 * (1 - label)), (step, row, segment)) / 100
-                # Without a mean, the angle at 0 Hz would be 0 or pi by rounding alone.
-                eeg = eeg + random.uniform(0.05, 0.1, (electrodes, 1))
                 ids = random.permutation(np.arange(1, 20))[:electrodes]
                 rows[-1].append(make_window(eeg.astype(np.float32), ids, random.random(electrodes) < 0.5))
                 labels[row, segment] = label if random.random() < 0.8 else -1

@@ -80,9 +80,20 @@ def test_what_cannot_be_gone_on_from(official_checkpoint, corpus, tokenizer_run,
         start(official_checkpoint, **{"loop.epochs": 2})
     with refuses("predicts 64 codes, but the tokenizer .* has 16"):
         start(FOLDER / "labram.pth")
-    for path in (classifier_run, FOLDER / "vqnsp.pth"):
-        with refuses("is no pretrained model to go on from"):
-            start(path)
+    with refuses("is nothing that pretraining can start from"):
+        start(classifier_run)
+
+
+def test_the_encoder_of_a_tokenizer_is_a_start(corpus, tokenizer_run, trained_tokenizer, tmp_path):
+    config = pretraining_config(tmp_path / "run", [corpus.path], tokenizer_run, start_from=str(tokenizer_run))
+    stage = make_stage(config, [corpus], 1)
+    encoder, source = stage.config.model.encoder, trained_tokenizer.config.encoder
+    assert (encoder.depth, encoder.qkv_bias, encoder.qk_norm) == (source.depth, True, False)
+    assert encoder.class_position == "first_electrode"
+    assert stage.initial()["params"].keys() == {"encoder"} and stage.resumption() is None
+    state = prepare(stage, make_mesh(config.mesh), 1, 1).create_state()
+    known = trained_tokenizer.variables["params"]["encoder"]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params["encoder"]), known)
 
 
 def test_tokenizers_and_encoders_from_files(corpus, tmp_path):
