@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import tyro
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
-from labram_jax.plan.compile import LOCAL, CompiledStep, compile_step, devices_of, tokenizer_of
+from labram_jax.plan.compile import LOCAL, CompiledStep, compile_step, devices_of, tokenizer_of, without_devices
 from labram_jax.plan.estimate import estimate
 from labram_jax.plan.hardware import hardware_of
 from labram_jax.plan.levers import largest_batch, levers
@@ -36,8 +35,8 @@ def run(config: AnyStageConfig, options: PlanOptions) -> str:
     if config.compute.dtype == "float64":
         raise InputError("compute.dtype float64 is there to check numerics: plan with float32 or bfloat16.")
     names = options.topology or (LOCAL,)
-    if LOCAL not in names and jax.config.jax_platforms is None:
-        jax.config.update("jax_platforms", "cpu")  # a TPU compiler without a TPU must not be taken for one
+    if LOCAL not in names:
+        without_devices()
     plans = [plan(config, name, options) for name in names]
     if options.json:
         options.json.write_text(json.dumps([to_dict(entry) for entry in plans], indent=1) + "\n", encoding="utf-8")
@@ -70,6 +69,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         topology,
         hardware,
         len(devices),
+        len({device.process_index for device in devices}),
         dict(step.mesh.shape),
         config.data,
         step.parameters,

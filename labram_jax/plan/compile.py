@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,12 +62,26 @@ class CompiledStep:
     text: str | None
 
 
+def without_devices() -> None:
+    """Keeps JAX and the TPU's library from looking for devices where none is needed; call it before either runs."""
+    if jax.config.jax_platforms is None:
+        jax.config.update("jax_platforms", "cpu")
+    # What the library would ask a machine of the cloud for, and complain about elsewhere; no topology depends on it.
+    for name, value in (
+        ("TPU_SKIP_MDS_QUERY", "1"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("TPU_ACCELERATOR_TYPE", "v5litepod-4"),
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),  # the lock is on devices, and compiling takes none
+    ):
+        os.environ.setdefault(name, value)
+
+
 def devices_of(topology: str) -> Sequence[jax.Device]:
     """The devices that are present ("local"), or those of a TPU slice such as v5e:16x16; InputError for neither."""
     if topology == LOCAL:
         return jax.devices()
-    if importlib.util.find_spec("libtpu") is None:
-        raise InputError(f"Planning for {topology} needs the TPU compiler: pip install 'labram-jax[tpu]'.")
+    if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
+        raise InputError(f"Planning for {topology} needs the TPU compiler: pip install 'labram-jax[tpu]' (Linux).")
     try:
         return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     except Exception as error:  # whatever the plugin raises for a name that it does not know

@@ -13,7 +13,7 @@ from labram_jax.plan.hlo import Program
 
 OPTIMIZER_PASSES = 2  # parameters and moments are read and written once a step
 WEIGHT_PASSES = 3  # weights are read in the forward pass, when it is recomputed, and in the backward pass
-BATCHES = (1, 2, 4, 8)
+BATCHES = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,6 @@ def _grown(
     Products grow with the batch. Of the memory traffic the state and the weights do not. Collectives along `data` and
     `fsdp` carry weights and gradients, which do not grow; those along `model` alone carry activations, which do.
     """
-    if factor == 1:
-        return seconds
     weights = step.parameters * (2 if config.compute.dtype == "bfloat16" else 4) / step.mesh.shape["model"]
     fixed = min(moved, OPTIMIZER_PASSES * (step.memory.state or 0) + WEIGHT_PASSES * weights)
     growing = sum(entry.seconds for entry in found if entry.axes == ("model",))

@@ -21,6 +21,7 @@ class Plan:
     topology: str
     hardware: Hardware
     devices: int
+    hosts: int
     mesh: Mapping[str, int]
     data: DataConfig
     parameters: int
@@ -88,6 +89,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
         ("limit", seconds and seconds.limit),
         ("share of peak", found and f"{100 * found.share_of_peak[1]:.0f} to {100 * found.share_of_peak[0]:.0f} %"),
         ("windows a second, at most", found and f"{plan.windows_per_second:,.0f}"),
+        (f"  each of {plan.hosts} hosts reads", found and f"{plan.windows_per_second / plan.hosts:,.0f}"),
         (
             "EEG a second, at most",
             found and f"{plan.windows_per_second * plan.workload.seconds_per_window / 3600:.3g} h",
@@ -110,14 +112,15 @@ def _notes(plan: Plan) -> list[str]:
             f"{name}: {entry.kind} over {' x '.join(entry.axes)}: {entry.count:,} a step, {_megabytes(entry.bytes)} a "
             f"device, {1e3 * entry.seconds:.3g} ms"
         )
-    batches = plan.estimate.batches
-    if plan.estimate.seconds.limit == "interconnect":
-        one = batches[1].overlapped
-        grown = ", ".join(f"{f} x: {1e3 * s.overlapped:.3g} ms ({s.limit})" for f, s in batches.items() if f > 1)
-        notes.append(
-            f"{name}: the interconnect limits, not the devices. A larger batch costs it little: {1e3 * one:.3g} ms a "
-            f"step now, {grown}."
+    limited = plan.estimate.seconds.limit == "interconnect"
+    notes.append(
+        f"{name}: {'the interconnect limits, not the devices; ' if limited else ''}on the same devices a batch "
+        + ", ".join(
+            f"{factor} times as large takes {1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms "
+            f"({seconds.limit})"
+            for factor, seconds in plan.estimate.batches.items()
         )
+    )
     waste = -(-plan.tokens // LANES) * LANES
     if plan.hardware.tile > 1 and waste != plan.tokens:
         notes.append(
@@ -154,7 +157,10 @@ def _parts(seconds: Seconds | None) -> tuple[float, float, float] | None:
 
 
 def _run_hours(plan: Plan, seconds: Seconds) -> str:
-    return f"{plan.hours(seconds.overlapped):.3g} to {plan.hours(seconds.serial):.3g} h"
+    hours = (plan.hours(seconds.overlapped), plan.hours(seconds.serial))
+    if hours[0] < 1:
+        return f"{60 * hours[0]:.3g} to {60 * hours[1]:.3g} min"
+    return f"{hours[0]:.3g} to {hours[1]:.3g} h"
 
 
 def _gib(size: float | None) -> str | None:

@@ -22,10 +22,10 @@ CONFIGS = {
 TOKENIZER = small_tokenizer()
 
 
-def traced(config):
+def prepared(config):
+    """The step of a configuration, and the shapes that it takes."""
     recipe = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
-    with jax.set_mesh(recipe.mesh):
-        return jax.make_jaxpr(recipe.train_step)(recipe.abstract, abstract_batch(config, recipe.mesh))
+    return recipe.train_step, (recipe.abstract, abstract_batch(config, recipe.mesh)), recipe.mesh
 
 
 def counted(jaxpr, used=None) -> int:
@@ -50,6 +50,47 @@ def counted(jaxpr, used=None) -> int:
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_products_are_those_of_the_step(stage, remat):
     config = replace(CONFIGS[stage], **{"compute.remat": remat, "data.patch_slots": 60})
-    assert flops.total(flops.step_products(config, TOKENIZER)) == pytest.approx(
-        counted(traced(config).jaxpr), rel=0.005
+    step, shapes, mesh = prepared(config)
+    with jax.set_mesh(mesh):
+        traced = jax.make_jaxpr(step)(*shapes)
+    assert flops.total(flops.step_products(config, TOKENIZER)) == pytest.approx(counted(traced.jaxpr), rel=0.005)
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_products_are_most_of_what_the_compiler_counts(stage):
+    """Without loops, in which it counts one turn; what is left is elementwise work."""
+    config = replace(CONFIGS[stage], **{"compute.unroll": 2, "data.patch_slots": 60})
+    step, shapes, mesh = prepared(config)
+    with jax.set_mesh(mesh):
+        cost = step.lower(*shapes).cost_analysis()["flops"]
+    assert 1 < cost / flops.total(flops.step_products(config, TOKENIZER)) < 1.06
+
+
+def test_recomputing_is_work_that_nobody_asked_for():
+    plain, again = (
+        flops.step_products(replace(CONFIGS["fine-tuning"], **{"compute.remat": remat}), None)
+        for remat in ("none", "block")
     )
+    assert flops.total(plain, asked_for=True) == flops.total(again, asked_for=True) < flops.total(again)
+    assert flops.total(plain) < flops.total(again)
+
+
+def test_products_grow_with_the_batch():
+    one, two = (
+        flops.step_products(replace(CONFIGS["pretraining"], **{"data.batch_rows": rows}), TOKENIZER) for rows in (4, 8)
+    )
+    assert flops.total(two) == 2 * flops.total(one)
+    assert sum(flops.by_part(two).values()) == flops.total(two)
+
+
+def test_tiles_are_filled_up():
+    scores = flops.Product("attention", rows=257, inner=20, columns=257)
+    assert scores.tiled_flops(1) == scores.flops == 2 * 257 * 20 * 257
+    assert scores.tiled_flops(128) == 2 * 264 * 128 * 384
+
+
+def test_float32_products_take_their_own_rate():
+    products = [flops.Product("a", 8, 128, 128), flops.Product("b", 8, 128, 128, exact=True)]
+    one = products[0].flops
+    assert flops.compute_seconds(products, "bfloat16", 4.0 * one, 1.0 * one, 128, 1) == pytest.approx(1.25)
+    assert flops.compute_seconds(products, "float32", 4.0 * one, 1.0 * one, 128, 2) == pytest.approx(1)
