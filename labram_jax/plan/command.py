@@ -77,5 +77,5 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         workload,
         estimate(config, tokenizer, step, hardware) if step.memory.fits and step.text else None,
         None if epoch is None else max(1, round(config.loop.epochs * epoch)),
-        [] if step.memory.fits else levers(config, step.mesh),
+        [] if step.memory.fits else levers(config, step.mesh, step.parameters, step.memory.available),
     )

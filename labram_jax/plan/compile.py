@@ -167,10 +167,10 @@ def compile_step(
 
 
 def _out_of_memory(message: str) -> Memory | None:
-    """What a compiler's message says that it would need and has."""
-    numbers = re.search(r"[Uu]sed ([\d.]+)([KMGT]?)i?B? of ([\d.]+)([KMGT]?)i?B? hbm", message)
-    if "RESOURCE_EXHAUSTED" not in message or numbers is None:
+    """What a compiler's message says that it would need and has: the first two sizes in it, whatever its words."""
+    sizes = re.findall(r"\b(\d+(?:\.\d+)?)([KMGT])\b", message)
+    if "RESOURCE_EXHAUSTED" not in message or len(sizes) < 2:
         return None
-    scale = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-    used, used_unit, available, available_unit = numbers.groups()
-    return Memory(float(used) * scale[used_unit], float(available) * scale[available_unit])
+    scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    used, available = (float(number) * scale[unit] for number, unit in sizes[:2])
+    return Memory(used, available)

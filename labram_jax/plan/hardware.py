@@ -44,14 +44,15 @@ class Hardware:
 
 
 GB, GIB, TERA = 1e9, 2**30, 1e12
-HOP = 1e-6  # "about a microsecond a hop": the rule of thumb of the JAX scaling book, not a maker's number
+# Seconds that one hop of a collective takes: assumptions, no maker's numbers (for TPUs a common rule of thumb).
+TPU_HOP, GPU_HOP = 1e-6, 5e-6
 
 
 def _tpu(name: str, gib: float, teraflops: float, hbm: float, ici: float, links: int, network: float, **extra):
     """A TPU from its data sheet: `ici` counts all links and both directions; a product to full float32 precision takes
     6 passes in bfloat16 (documentation of `jax.lax.Precision`)."""
     peak = teraflops * TERA
-    shape = {"torus": True, "closed_from": 4 if links == 6 else 16, "tile": 128, "hop_seconds": HOP} | extra
+    shape = {"torus": True, "closed_from": 4 if links == 6 else 16, "tile": 128, "hop_seconds": TPU_HOP} | extra
     source = f"Google Cloud documentation, {name}"
     return Hardware(
         name, gib * GIB, peak, peak / 6, hbm * GB, ici * GB / links / 2, network * GB / 8, source=source, **shape
@@ -63,17 +64,17 @@ def _gpu(name: str, gb: float, bfloat16: float, float32: float, hbm: float, nvli
     adapter of 400 Gb/s (200 for A100) for each GPU, as in DGX systems."""
     network = (200 if name.startswith("A100") else 400) * GB / 8
     peaks = (bfloat16 * TERA, float32 * TERA, hbm * GB, nvlink * GB / 2)
-    return Hardware(name, gb * GB, *peaks, network, False, 1, 1, 5e-6, f"NVIDIA data sheet, {name}")
+    return Hardware(name, gb * GB, *peaks, network, False, 1, 1, GPU_HOP, f"NVIDIA data sheet, {name}")
 
 
 # By a pattern of `device_kind`. A TPU's numbers are of a chip, which is one device but on TPU7x, where it is two.
 # memory GiB, bfloat16 TFLOP/s, HBM GB/s, links GB/s (both directions, all links), links, network Gb/s a chip.
-# Cloud documents leave the network of v4 open; the pod's 6.4 Tb/s over 256 chips is v5e's and v6e's.
+# v4's links are of the paper (Jouppi et al. 2023, 50 GB/s a link and direction); its network is v5e's, for want of one.
 DEVICES: tuple[tuple[str, Hardware], ...] = (
-    (r"TPU v4$", _tpu("TPU v4", 32, 275, 1228, 600, 6, 25)),
+    (r"TPU v4$", _tpu("TPU v4", 32, 275, 1200, 600, 6, 25)),
     (r"TPU v5 ?(lite|e)", _tpu("TPU v5e", 16, 197, 819, 400, 4, 25)),
     (r"TPU v5p?$", _tpu("TPU v5p", 95, 459, 2765, 1200, 6, 50)),
-    (r"TPU v6", _tpu("TPU v6e", 32, 918, 1638, 800, 4, 25, tile=256)),
+    (r"TPU v6", _tpu("TPU v6e", 32, 918, 1638, 800, 4, 100, tile=256)),
     (r"TPU ?(v7|7x)", _tpu("TPU7x", 96, 1153.5, 3690, 600, 6, 50, tile=256)),
     # GB, bfloat16 TFLOP/s (dense), float32 TFLOP/s, HBM GB/s, NVLink GB/s (both directions)
     (r"H200", _gpu("H200 SXM", 141, 989, 67, 4800, 900)),

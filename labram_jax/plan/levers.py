@@ -7,9 +7,14 @@ from jax.sharding import Mesh
 
 from labram_jax.config import AnyStageConfig, replace
 
+STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32
 
-def levers(config: AnyStageConfig, mesh: Mesh) -> list[str]:
-    """Options that make a step smaller, in the order in which to pull them: the cheapest in time first."""
+
+def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float) -> list[str]:
+    """Options that make a step smaller, in the order in which to pull them: the cheapest in time first.
+
+    Slicing the state is among them only where the state fills a tenth of the `available` bytes of a device.
+    """
     compute, data, fsdp = config.compute, config.data, mesh.shape["fsdp"]
     shards = mesh.shape["data"] * fsdp
     rows = data.batch_rows // shards
@@ -18,7 +23,8 @@ def levers(config: AnyStageConfig, mesh: Mesh) -> list[str]:
         found.append("--compute.dtype bfloat16 (half the activations, and the fast products of TPUs and GPUs)")
     if compute.remat != "block":
         found.append("--compute.remat block (keeps one array a block; costs a second forward pass)")
-    if mesh.shape["data"] > 1:
+    state = STATE_BYTES * parameters / (fsdp * mesh.shape["model"])
+    if mesh.shape["data"] > 1 and state > available / 10:
         most = min(4 * fsdp, shards)
         found.append(f"--mesh.fsdp {most} --mesh.data {shards // most} (parameters and moments in {most} slices)")
     if rows > config.optimizer.accumulate:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -17,7 +18,6 @@ from labram_jax.plan.command import PlanOptions
 from labram_jax.plan.compile import CompiledStep
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.workload import Windows, workload_of
-from labram_jax.training.sharding import make_mesh
 
 TPU = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"),
@@ -78,13 +78,19 @@ def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
     assert plan["fits"] and plan["data"]["batch_rows"] == 32
 
 
-def test_the_compiler_says_how_much_is_too_much():
-    memory = compile._out_of_memory(
-        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 33.60G of "
-        "15.75G hbm. Exceeded hbm capacity by 17.85G."
-    )
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Ran out of memory on HBM, the total memory required for HLO temporaries (33.60G) exceeds available HBM "
+        "(15.75G).",
+        "XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 33.60G of 15.75G hbm. Exceeded "
+        "hbm capacity by 17.85G.",
+    ],
+)
+def test_the_compiler_says_how_much_is_too_much(message):
+    memory = compile._out_of_memory(f"RESOURCE_EXHAUSTED: {message}")
     assert not memory.fits and (memory.used, memory.available) == (33.6 * GIB, 15.75 * GIB)
-    assert compile._out_of_memory("INTERNAL: something else") is None
+    assert compile._out_of_memory(f"INTERNAL: {message}") is None
 
 
 @pytest.mark.parametrize("most", [3, 8, 21, 100])
@@ -105,10 +111,13 @@ def test_no_batch_fits_where_one_row_a_device_does_not():
 
 
 def test_levers_are_those_that_are_left():
-    config = replace(
-        tokenizer_config("run", []), **{"compute.dtype": "bfloat16", "compute.remat": "block", "data.batch_rows": 1}
+    small = replace(
+        tokenizer_config("run", []), **{"compute.dtype": "bfloat16", "compute.remat": "block", "data.batch_rows": 4}
     )
-    assert levers(config, make_mesh(config.mesh)) == ["more devices, or devices with more memory"]
+    mesh = SimpleNamespace(shape={"data": 4, "fsdp": 1, "model": 1})
+    assert levers(small, mesh, 10**6, GIB) == ["more devices, or devices with more memory"]
+    slices, _ = levers(small, mesh, 10**7, GIB)
+    assert slices.startswith("--mesh.fsdp 4 --mesh.data 1")
 
 
 def test_workload_of_corpora_is_that_of_training(corpus):
