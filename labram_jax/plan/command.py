@@ -1,6 +1,7 @@
 """`labram-jax plan`: whether a configuration fits devices, how long a step takes at best, and what limits it."""
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +53,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     def compiled(changed: AnyStageConfig) -> CompiledStep:
         rows = changed.data.batch_rows
         if rows not in tried:
+            print(f"compiling for {topology}, a batch of {rows} rows", file=sys.stderr, flush=True)
             workload = workload_of(changed.data, options.windows, changed.loop.seed)
             tried[rows] = compile_step(
                 changed, tokenizer, devices, hardware.memory, workload.steps_per_epoch(rows) or 1000
@@ -61,7 +63,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     if options.fit:
         mesh = compiled(config).mesh
         shards = mesh.shape["data"] * mesh.shape["fsdp"]
-        config = largest_batch(config, shards, lambda changed: compiled(changed).memory.fits) or config
+        config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
     step = compiled(config)
     workload = workload_of(config.data, options.windows, config.loop.seed)
     epoch = workload.steps_per_epoch(config.data.batch_rows)

@@ -1,12 +1,13 @@
 """What to change where a step does not fit, and the largest batch that does."""
 
-import math
 from collections.abc import Callable
 
 from jax.sharding import Mesh
 
 from labram_jax.config import AnyStageConfig, replace
+from labram_jax.plan.compile import Memory
 
+FILL = 0.95  # of the memory, as far as a batch is foretold to go
 STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32
 
 
@@ -39,24 +40,35 @@ def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
 
 
 def largest_batch(
-    config: AnyStageConfig, shards: int, fits: Callable[[AnyStageConfig], bool], most: int = 2**20
+    config: AnyStageConfig, shards: int, memory_of: Callable[[AnyStageConfig], Memory]
 ) -> AnyStageConfig | None:
     """The configuration with the largest `data.batch_rows` that fits, to an eighth; None if not one row a device does.
 
-    Every try compiles the step: the batch grows from the configured one by factors of two and is then narrowed down.
+    Memory grows about evenly with the batch, so that two batches that fit foretell the largest. It is kept a little
+    below the limit, where compilers take minutes to find out what they could squeeze in.
     """
     unit = shards * config.optimizer.accumulate
 
     def at(units: int) -> AnyStageConfig:
         return replace(config, **{"data.batch_rows": units * unit})
 
-    low, high, units = 0, None, max(1, config.data.batch_rows // unit)
-    while (high is None or high - low > max(1, low // 8)) and low * unit < most:
-        if fits(at(units)):
-            low = units
-        else:
-            high = units
-        units = 2 * low if high is None else (low + high) // 2 if low else math.ceil(high / 2)
-        if high == 1:
+    rows, failed = max(2, config.data.batch_rows // unit), None
+    while not (memory := memory_of(at(rows))).fits:
+        failed, rows = rows, rows // 2
+        if not rows:
             return None
-    return at(low)
+    if rows == 1:
+        return at(1)  # two do not fit
+    low = (rows // 2, memory_of(at(rows // 2)).used)
+    high = (rows, memory.used)
+    while True:
+        growth = max((high[1] - low[1]) / (high[0] - low[0]), 1)
+        target = min(high[0] + (FILL * memory.available - high[1]) / growth, 4 * high[0])
+        target = int(target if failed is None else min(target, (high[0] + failed) / 2))
+        if target <= high[0] * 9 / 8:
+            return at(high[0])
+        memory = memory_of(at(target))
+        if memory.fits:
+            low, high = high, (target, memory.used)
+        else:
+            failed = target

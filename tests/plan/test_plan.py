@@ -15,7 +15,7 @@ from labram_jax.config import replace
 from labram_jax.errors import InputError
 from labram_jax.plan import command, compile, hardware
 from labram_jax.plan.command import PlanOptions
-from labram_jax.plan.compile import CompiledStep
+from labram_jax.plan.compile import CompiledStep, Memory
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.workload import Windows, workload_of
 
@@ -75,7 +75,7 @@ def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "compile_step", step)
     command.run(finetuning_config("run", []), PlanOptions(fit=True, json=tmp_path / "plan.json", windows=WINDOWS))
     (plan,) = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["fits"] and plan["data"]["batch_rows"] == 32
+    assert plan["fits"] and 28 <= plan["data"]["batch_rows"] <= 32
 
 
 @pytest.mark.parametrize(
@@ -93,21 +93,25 @@ def test_the_compiler_says_how_much_is_too_much(message):
     assert compile._out_of_memory(f"INTERNAL: {message}") is None
 
 
-@pytest.mark.parametrize("most", [3, 8, 21, 100])
-def test_the_largest_batch_is_found_to_an_eighth(most):
-    config = replace(tokenizer_config("run", []), **{"data.batch_rows": 8})
+@pytest.mark.parametrize("most", [1, 3, 8, 21, 100, 3000])
+@pytest.mark.parametrize("told", [True, False], ids=["compiler reports", "compiler refuses"])
+def test_the_largest_batch_is_found_to_an_eighth(most, told):
+    config = replace(tokenizer_config("run", []), **{"data.batch_rows": 32})
     tried = []
 
-    def fits(changed) -> bool:
-        tried.append(changed.data.batch_rows)
-        return changed.data.batch_rows <= 4 * most
+    def memory_of(changed) -> Memory:
+        rows = changed.data.batch_rows
+        tried.append(rows)
+        # At first less grows with the batch, as long as things stay in fast memory.
+        used = (10 + rows + max(0, rows - 100)) / (10 + 4 * most + max(0, 4 * most - 100))
+        return Memory(GIB * (used if told or used <= 1 else 99), GIB)
 
-    found = largest_batch(config, 4, fits).data.batch_rows
-    assert 4 * most * 8 / 9 - 4 <= found <= 4 * most and found in tried and len(tried) <= 10
+    found = largest_batch(config, 4, memory_of).data.batch_rows
+    assert found in tried and 4 * most * 0.8 - 8 <= found <= 4 * most and len(tried) <= 12
 
 
 def test_no_batch_fits_where_one_row_a_device_does_not():
-    assert largest_batch(tokenizer_config("run", []), 4, lambda changed: False) is None
+    assert largest_batch(tokenizer_config("run", []), 4, lambda changed: Memory(2 * GIB, GIB)) is None
 
 
 def test_levers_are_those_that_are_left():
