@@ -46,10 +46,11 @@ def counted(jaxpr, used=None) -> int:
     return total
 
 
-@pytest.mark.parametrize("remat", ["none", "block"])
+@pytest.mark.parametrize(("remat", "parts"), [("none", 2), ("block", 1)])
 @pytest.mark.parametrize("stage", CONFIGS)
-def test_products_are_those_of_the_step(stage, remat):
-    config = replace(CONFIGS[stage], **{"compute.remat": remat, "data.patch_slots": 60})
+def test_products_are_those_of_the_step(stage, remat, parts):
+    changes = {"compute.remat": remat, "optimizer.accumulate": parts, "data.patch_slots": 60}
+    config = replace(CONFIGS[stage], **changes)
     step, shapes, mesh = prepared(config)
     with jax.set_mesh(mesh):
         traced = jax.make_jaxpr(step)(*shapes)
