@@ -10,8 +10,14 @@ DEMO ?=
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
 
-test: .venv/installed
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# On Linux the tests also plan for TPUs, with the TPU's compiler; it lies apart, so that nothing else looks for a TPU.
+ifeq ($(shell uname -s)-$(shell uname -m),Linux-x86_64)
+TPU_COMPILER := .venv/libtpu
+TPU_LIBRARY := TPU_LIBRARY_PATH=$(CURDIR)/.venv/libtpu/libtpu/libtpu.so
+endif
+
+test: .venv/installed $(TPU_COMPILER)
+	JAX_PLATFORMS=cpu $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop
@@ -28,6 +34,10 @@ format: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,beam]'
+	touch $@
+
+.venv/libtpu: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --no-deps --target $@ --upgrade libtpu
 	touch $@
 
 # braindecode comes without its dependencies: the extra names what its Labram needs of them.

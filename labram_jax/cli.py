@@ -22,6 +22,7 @@ USAGE = """usage: labram-jax COMMAND ...
   evaluate CHECKPOINT CORPUS            scores on a split
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
   convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
+  plan CONFIG [--topology v5e:16x16]    compile for devices without having them: memory, step time, levers
   inspect PATH                          what a recording, corpus or checkpoint holds
   report RUN                            figures and tables of a run
 
@@ -178,6 +179,28 @@ def convert(arguments: Sequence[str]) -> None:
     _call(run, "convert", arguments)
 
 
+def plan(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError(
+            "Say which configuration to plan: labram-jax plan CONFIG [--topology v5e:16x16] [--dotted.override VALUE "
+            "...], where CONFIG is a .py file or the name of one in configs/."
+        )
+    from labram_jax.configfile import load_file
+
+    name, *rest = arguments
+    default = load_file(name)
+    command = importlib.import_module("labram_jax.plan.command")
+
+    def run(
+        options: Annotated[command.PlanOptions, tyro.conf.arg(name="")] = command.PlanOptions(),
+        config: Annotated[type(default), tyro.conf.arg(name="")] = default,
+    ) -> None:
+        """Compile the training step for devices that need not be there; tell memory, step time, limits and levers."""
+        print(command.run(config, options))
+
+    _call(run, f"plan {name}", rest)
+
+
 def inspect(arguments: Sequence[str]) -> None:
     def run(path: Positional[Path]) -> None:
         """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""
@@ -212,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A training that was asked to stop before its end gives 75 (STOPPED): what started it may start it again.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, inspect, report)}
+    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, plan, inspect, report)}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2

@@ -134,7 +134,7 @@ def _like_params(tree: PyTree, params: PyTree, shardings: PyTree, mesh: Mesh) ->
 
 def abstract_variables(init: Callable[[jax.Array], PyTree], mesh: Mesh) -> PyTree:
     """Shapes, types and shardings of what `init(key)` would make, without making it."""
-    boxed = jax.eval_shape(init, jax.random.key(0))
+    boxed = jax.eval_shape(lambda: init(jax.random.key(0)))
     return _with_shardings(nn.unbox(boxed), variable_shardings(boxed, mesh))
 
 

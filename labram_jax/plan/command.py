@@ -1,0 +1,83 @@
+"""`labram-jax plan`: whether a configuration fits devices, how long a step takes at best, and what limits it."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from labram_jax.config import AnyStageConfig
+from labram_jax.errors import InputError
+from labram_jax.plan.compile import LOCAL, CompiledStep, compile_step, devices_of, tokenizer_of, without_devices
+from labram_jax.plan.estimate import estimate
+from labram_jax.plan.hardware import hardware_of
+from labram_jax.plan.levers import largest_batch, levers
+from labram_jax.plan.report import Plan, describe, to_dict
+from labram_jax.plan.workload import Windows, workload_of
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Where to plan for, and what to say."""
+
+    topology: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Devices to compile for: a TPU slice such as v5e:16x16, or local (those present; the default). May be repeated."""
+    fit: bool = False
+    """Find the largest data.batch_rows that fits; every try compiles."""
+    json: Path | None = None
+    """Also write everything to this file."""
+    windows: Annotated[Windows, tyro.conf.arg(name="")] = field(default_factory=Windows)
+
+
+def run(config: AnyStageConfig, options: PlanOptions) -> str:
+    """Plans for every topology; returns what to print. Raises InputError for what cannot be planned."""
+    if config.compute.dtype == "float64":
+        raise InputError("compute.dtype float64 is there to check numerics: plan with float32 or bfloat16.")
+    names = options.topology or (LOCAL,)
+    if LOCAL not in names:
+        without_devices()
+    plans = [plan(config, name, options) for name in names]
+    if options.json:
+        options.json.write_text(json.dumps([to_dict(entry) for entry in plans], indent=1) + "\n", encoding="utf-8")
+    return describe(config, plans)
+
+
+def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
+    """Compiles and estimates one configuration on one topology."""
+    devices, tokenizer = devices_of(topology), tokenizer_of(config)
+    hardware = hardware_of(devices[0], config.compute.dtype, present=topology == LOCAL)
+    tried: dict[int, CompiledStep] = {}
+
+    def compiled(changed: AnyStageConfig) -> CompiledStep:
+        rows = changed.data.batch_rows
+        if rows not in tried:
+            print(f"compiling for {topology}, a batch of {rows} rows", file=sys.stderr, flush=True)
+            workload = workload_of(changed.data, options.windows, changed.loop.seed)
+            tried[rows] = compile_step(
+                changed, tokenizer, devices, hardware.memory, workload.steps_per_epoch(rows) or 1000
+            )
+        return tried[rows]
+
+    if options.fit:
+        mesh = compiled(config).mesh
+        shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
+    step = compiled(config)
+    workload = workload_of(config.data, options.windows, config.loop.seed)
+    epoch = workload.steps_per_epoch(config.data.batch_rows)
+    return Plan(
+        topology,
+        hardware,
+        len(devices),
+        len({device.process_index for device in devices}),
+        dict(step.mesh.shape),
+        config.data,
+        step.parameters,
+        step.memory,
+        workload,
+        estimate(config, tokenizer, step, hardware) if step.memory.fits and step.text else None,
+        None if epoch is None else max(1, round(config.loop.epochs * epoch)),
+        [] if step.memory.fits else levers(config, step.mesh, step.parameters, step.memory.available),
+    )

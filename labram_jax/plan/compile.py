@@ -1,0 +1,176 @@
+"""Compiles the real training step of a configuration for devices that need not be there; no array is made."""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding
+
+from labram_jax.config import (
+    AnyStageConfig,
+    FinetuningStageConfig,
+    PretrainingStageConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+)
+from labram_jax.convert.command import read_model
+from labram_jax.errors import InputError
+from labram_jax.models import TokenizerModel
+from labram_jax.training.finetuning import FinetuningStage
+from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.sharding import BATCH, make_mesh
+from labram_jax.training.stage import Stage
+from labram_jax.training.step import prepare
+from labram_jax.training.tokenizer import TokenizerStage, empty_batch
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one device's memory: the state and the batch, what the step needs besides, and the program itself.
+
+    Where a step does not fit, the compiler may tell only `used` and `available`, and the parts are None.
+    """
+
+    used: float
+    available: float
+    state: float | None = None
+    temporary: float | None = None
+    program: float | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.used <= self.available
+
+
+@dataclass(frozen=True)
+class CompiledStep:
+    """A step on a mesh; `text` is the compiled program, or None where it did not fit."""
+
+    mesh: Mesh
+    memory: Memory
+    parameters: int
+    text: str | None
+
+
+def without_devices() -> None:
+    """Keeps JAX and the TPU's library from looking for devices where none is needed; call it before either runs."""
+    if jax.config.jax_platforms is None:
+        jax.config.update("jax_platforms", "cpu")
+    # What the library would ask a machine of the cloud for, and complain about elsewhere; no topology depends on it.
+    for name, value in (
+        ("TPU_SKIP_MDS_QUERY", "1"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("TPU_ACCELERATOR_TYPE", "v5litepod-4"),
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),  # the lock is on devices, and compiling takes none
+    ):
+        os.environ.setdefault(name, value)
+
+
+def devices_of(topology: str) -> Sequence[jax.Device]:
+    """The devices that are present ("local"), or those of a TPU slice such as v5e:16x16; InputError for neither."""
+    if topology == LOCAL:
+        return jax.devices()
+    if importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"):
+        raise InputError(f"Planning for {topology} needs the TPU compiler: pip install 'labram-jax[tpu]' (Linux).")
+    try:
+        return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    except Exception as error:  # whatever the plugin raises for a name that it does not know
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"There is no topology {topology!r} ({reason}): give local, or generation and shape of a TPU slice, such "
+            "as v5e:16x16, v5p:4x4x4, v6e:8x8."
+        ) from error
+
+
+def tokenizer_of(config: AnyStageConfig) -> TokenizerConfig | None:
+    """The tokenizer that labels in pretraining: of the run that is named, else the published one."""
+    if not isinstance(config, PretrainingStageConfig):
+        return None
+    if not config.tokenizer:
+        published = TokenizerConfig()
+        return dataclasses.replace(
+            published, quantizer=dataclasses.replace(published.quantizer, codes=config.model.codes)
+        )
+    _, tokenizer = read_model(config.tokenizer)
+    if not isinstance(tokenizer, TokenizerConfig):
+        raise InputError(f"{config.tokenizer} holds no tokenizer: give a run of the tokenizer stage.")
+    return tokenizer
+
+
+def abstract_stage(config: AnyStageConfig, steps_per_epoch: int, tokenizer: TokenizerConfig | None) -> Stage:
+    """The stage of a configuration, with shapes in place of the models that it would start from."""
+    if isinstance(config, TokenizerStageConfig):
+        return TokenizerStage(config, steps_per_epoch)
+    if isinstance(config, FinetuningStageConfig):
+        return FinetuningStage(config, None)
+    model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
+    initial = TokenizerModel(tokenizer, config.compute).init
+    variables = jax.eval_shape(lambda: initial(jax.random.key(0), empty_batch()))
+    return PretrainingStage(dataclasses.replace(config, model=model), tokenizer, nn.unbox(variables))
+
+
+def abstract_batch(config: AnyStageConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and shardings of what `labram_jax.data.pipeline` reads."""
+    data = config.data
+    slots, places = (data.batch_rows, data.patch_slots), (data.batch_rows, data.segments)
+    regression = isinstance(config, FinetuningStageConfig) and config.model.task == "regression"
+    shapes = {
+        "patches": ((*slots, 200), jnp.float32),
+        **dict.fromkeys(("electrode_ids", "time_ids", "segment_ids"), (slots, jnp.int32)),
+        **dict.fromkeys(("window_ids", "corpus_ids"), (places, jnp.int32)),
+        "labels": ((*places, config.model.outputs), jnp.float32) if regression else (places, jnp.int32),
+    }
+    if isinstance(config, PretrainingStageConfig):
+        shapes["mask"] = (slots, jnp.bool_)
+    sharding = NamedSharding(mesh, BATCH)
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()}
+
+
+def compile_step(
+    config: AnyStageConfig,
+    tokenizer: TokenizerConfig | None,
+    devices: Sequence[jax.Device],
+    available: float,
+    steps_per_epoch: int = 1000,
+) -> CompiledStep:
+    """Compiles the step for `devices`, each with `available` bytes of memory.
+
+    Raises InputError where mesh, batch and devices do not go together.
+    """
+    mesh = make_mesh(config.mesh, devices)
+    total = max(1, round(config.loop.epochs * steps_per_epoch))
+    recipe = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(recipe.abstract.params))
+    with jax.set_mesh(mesh):
+        lowered = recipe.train_step.lower(recipe.abstract, abstract_batch(config, mesh))
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            memory = _out_of_memory(str(error))
+            if memory is None:
+                raise
+            return CompiledStep(mesh, memory, parameters, None)
+    sizes = compiled.memory_analysis()
+    state = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    parts = (state, sizes.temp_size_in_bytes, sizes.generated_code_size_in_bytes)
+    return CompiledStep(mesh, Memory(sum(parts), available, *parts), parameters, compiled.as_text())
+
+
+def _out_of_memory(message: str) -> Memory | None:
+    """What a compiler's message says that it would need and has: the first two sizes in it, whatever its words."""
+    sizes = re.findall(r"\b(\d+(?:\.\d+)?)([KMGT])\b", message)
+    if "RESOURCE_EXHAUSTED" not in message or len(sizes) < 2:
+        return None
+    scale = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    used, available = (float(number) * scale[unit] for number, unit in sizes[:2])
+    return Memory(used, available)

@@ -1,0 +1,123 @@
+"""How long a step takes at best: its products, memory traffic and collectives against what the devices can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labram_jax.config import AnyStageConfig, TokenizerConfig
+from labram_jax.plan import flops
+from labram_jax.plan.collectives import Traffic, traffic
+from labram_jax.plan.compile import CompiledStep
+from labram_jax.plan.flops import Product
+from labram_jax.plan.hardware import Hardware
+from labram_jax.plan.hlo import Program
+
+OPTIMIZER_PASSES = 2  # parameters and moments are read and written once a step
+WEIGHT_PASSES = 3  # weights are read in the forward pass, when it is recomputed, and in the backward pass
+BATCHES = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Seconds of one step that each resource needs by itself.
+
+    A step that hides everything behind its slowest resource takes `overlapped`, one that hides nothing `serial`.
+    """
+
+    compute: float
+    memory: float
+    interconnect: float
+
+    @property
+    def overlapped(self) -> float:
+        return max(self.compute, self.memory, self.interconnect)
+
+    @property
+    def serial(self) -> float:
+        return self.compute + self.memory + self.interconnect
+
+    @property
+    def limit(self) -> str:
+        """The slowest resource."""
+        return max(("compute", "memory", "interconnect"), key=lambda name: getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One step, by the analytic count of products and by the compiled program's memory traffic and collectives.
+
+    Attributes:
+        seconds: of this batch.
+        flops: of the whole step, over all devices.
+        model_flops: without what is recomputed.
+        parts: flops by part of the model.
+        tile_use: share of the product units' work that is not padding to whole tiles.
+        memory_bytes: that one device reads and writes.
+        collectives: by kind and mesh axes.
+        share_of_peak: model_flops against what the devices' bfloat16 peak does in `seconds.overlapped`, and `.serial`.
+        batches: seconds if the batch grew by a factor.
+    """
+
+    seconds: Seconds
+    flops: int
+    model_flops: int
+    parts: dict[str, int]
+    tile_use: float
+    memory_bytes: int
+    collectives: tuple[Traffic, ...]
+    share_of_peak: tuple[float, float]
+    batches: dict[int, Seconds]
+
+
+def estimate(
+    config: AnyStageConfig, tokenizer: TokenizerConfig | None, step: CompiledStep, hardware: Hardware
+) -> Estimate:
+    """The roofline of a compiled step. What grows with the batch is told apart by rule: see `_grown`."""
+    program = Program(step.text)
+    products = flops.step_products(config, tokenizer)
+    found = traffic(program, step.mesh, hardware)
+    moved, devices = program.memory_traffic(), step.mesh.size
+    dtype = config.compute.dtype
+    peaks = (hardware.bfloat16, hardware.float32)
+    seconds = Seconds(
+        flops.compute_seconds(products, dtype, *peaks, hardware.tile, devices),
+        moved / hardware.bandwidth,
+        sum(entry.seconds for entry in found),
+    )
+    asked = flops.total(products, asked_for=True)
+    peak = peaks[0 if dtype == "bfloat16" else 1] * devices
+    return Estimate(
+        seconds,
+        flops.total(products),
+        asked,
+        flops.by_part(products),
+        flops.total(products) / sum(product.tiled_flops(hardware.tile) for product in products),
+        moved,
+        tuple(found),
+        (asked / peak / seconds.overlapped, asked / peak / seconds.serial),
+        {factor: _grown(factor, config, step, hardware, products, seconds, moved, found) for factor in BATCHES},
+    )
+
+
+def _grown(
+    factor: int,
+    config: AnyStageConfig,
+    step: CompiledStep,
+    hardware: Hardware,
+    products: Sequence[Product],
+    seconds: Seconds,
+    moved: int,
+    found: Sequence[Traffic],
+) -> Seconds:
+    """The same step with a batch `factor` times as large, on the same devices.
+
+    Products grow with the batch. Of the memory traffic the state and the weights do not. Collectives along `data` and
+    `fsdp` carry weights and gradients, which do not grow; those along `model` alone carry activations, which do.
+    """
+    weights = step.parameters * (2 if config.compute.dtype == "bfloat16" else 4) / step.mesh.shape["model"]
+    fixed = min(moved, OPTIMIZER_PASSES * (step.memory.state or 0) + WEIGHT_PASSES * weights)
+    growing = sum(entry.seconds for entry in found if entry.axes == ("model",))
+    return Seconds(
+        seconds.compute * factor,
+        (fixed + (moved - fixed) * factor) / hardware.bandwidth,
+        seconds.interconnect + growing * (factor - 1),
+    )

@@ -1,0 +1,232 @@
+"""The products of one training step, counted from the configuration: compilers count the body of a loop only once."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from labram_jax.config import (
+    ELECTRODE_ROWS,
+    PATCH_SAMPLES,
+    TIME_ROWS,
+    AnyStageConfig,
+    ComputeConfig,
+    DataConfig,
+    EncoderConfig,
+    FinetuningStageConfig,
+    PretrainingStageConfig,
+    TokenizerConfig,
+)
+
+NORM_GROUPS = 4
+Pass = Literal["forward", "backward", "recomputed"]
+
+
+@dataclass(frozen=True)
+class Product:
+    """`batch` products of [rows, inner] with [inner, columns].
+
+    Attributes:
+        part: of the model.
+        when: the pass it belongs to; what is recomputed is work, but none that the model asks for.
+        exact: in float32 whatever the compute type.
+    """
+
+    part: str
+    rows: int
+    inner: int
+    columns: int
+    batch: int = 1
+    when: Pass = "forward"
+    exact: bool = False
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.batch * self.rows * self.inner * self.columns
+
+    def tiled_flops(self, tile: int) -> int:
+        """With inner and columns as whole tiles, and rows as whole eighths of 64: what a systolic array works on."""
+        if tile == 1:
+            return self.flops
+        inner, columns = (-(-size // tile) * tile for size in (self.inner, self.columns))
+        return 2 * self.batch * (-(-self.rows // 8) * 8) * inner * columns
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A batch as the products see it: `rows` of `slots` patch slots and `segments` class tokens."""
+
+    rows: int
+    slots: int
+    segments: int
+
+    @property
+    def tokens(self) -> int:
+        return self.slots + self.segments
+
+    @property
+    def patches(self) -> int:
+        return self.rows * self.slots
+
+
+def step_products(config: AnyStageConfig, tokenizer: TokenizerConfig | None) -> list[Product]:
+    """All products of a step; pretraining needs the configuration of the tokenizer that labels."""
+    shape = shape_of(config.data)
+    if isinstance(config, PretrainingStageConfig):
+        return list(_pretraining(config, tokenizer, shape))
+    if isinstance(config, FinetuningStageConfig):
+        return list(_finetuning(config, shape))
+    return list(_tokenizer(config.model, config.compute, shape))
+
+
+def shape_of(data: DataConfig) -> Shape:
+    return Shape(data.batch_rows, data.patch_slots, data.segments)
+
+
+def _pretraining(config: PretrainingStageConfig, tokenizer: TokenizerConfig, shape: Shape) -> Iterator[Product]:
+    labelling = [
+        *_encoder(tokenizer.encoder, config.compute, shape, shape, trained=False),
+        *_latents(tokenizer, shape, trained=False),
+    ]
+    yield from (dataclasses.replace(product, part="labelling") for product in labelling)
+    views = dataclasses.replace(shape, rows=2 * shape.rows)
+    yield from _encoder(config.model.encoder, config.compute, shape, views, trained=True)
+    codes = _whole_parts(tokenizer.quantizer.codes, config.compute.code_chunk)
+    head = linear("code head", shape.patches, config.model.encoder.width, codes, recomputed=True)
+    yield from head
+
+
+def _tokenizer(model: TokenizerConfig, compute: ComputeConfig, shape: Shape) -> Iterator[Product]:
+    yield from _encoder(model.encoder, compute, shape, shape, trained=True)
+    yield from _latents(model, shape, trained=True, chunk=compute.code_chunk)
+    width = model.decoder.width
+    decoder = [
+        *linear("decoder", shape.patches, model.quantizer.dimension, width),
+        *_transformer(model.decoder, compute, shape, trained=True),
+    ]
+    for _ in ("amplitude", "phase"):
+        decoder += linear("decoder", shape.patches, width, width)
+        decoder += linear("decoder", shape.patches, width, PATCH_SAMPLES)
+    yield from (dataclasses.replace(product, part="decoder") for product in decoder)
+    yield Product("spectra", shape.patches, PATCH_SAMPLES, PATCH_SAMPLES, exact=True)
+
+
+def _finetuning(config: FinetuningStageConfig, shape: Shape) -> Iterator[Product]:
+    encoder, trained = config.model.encoder, config.trainable == "all"
+    yield from _encoder(encoder, config.compute, shape, shape, trained=trained)
+    yield from linear("classifier", shape.rows * shape.segments, encoder.width, config.model.outputs, inputs=trained)
+
+
+def _latents(model: TokenizerConfig, shape: Shape, trained: bool, chunk: int = 256) -> Iterator[Product]:
+    """Latent head and nearest codes, both float32."""
+    width, dimension = model.encoder.width, model.quantizer.dimension
+    for columns in (width, dimension):
+        yield from linear("codebook", shape.patches, width, columns, trained=trained, exact=True)
+    codes = _whole_parts(model.quantizer.codes, chunk)
+    yield Product("codebook", shape.patches, dimension, codes, exact=True)
+
+
+def _encoder(
+    config: EncoderConfig, compute: ComputeConfig, embedded: Shape, shape: Shape, trained: bool
+) -> Iterator[Product]:
+    """An encoder that embeds the rows of one shape and transforms those of another (pretraining: both views)."""
+    width, patches, part = config.width, embedded.patches, "embedding"
+    yield from linear(part, patches, PATCH_SAMPLES, width, trained=trained, inputs=False)
+    for _ in range(2):
+        yield from linear(part, patches, width, width, trained=trained)
+    for _ in range(3 * 2):  # three group norms, each with a mean and a variance: to groups, and back to features
+        for inner, columns in ((width, NORM_GROUPS), (NORM_GROUPS, width)):
+            yield Product(part, patches, inner, columns, exact=True)
+            if trained:
+                yield Product(part, patches, columns, inner, when="backward", exact=True)
+    yield from _transformer(config, compute, shape, trained)
+
+
+def _transformer(config: EncoderConfig, compute: ComputeConfig, shape: Shape, trained: bool) -> Iterator[Product]:
+    """Addresses and blocks."""
+    for count, table in (
+        (shape.rows * shape.segments, ELECTRODE_ROWS),
+        (shape.patches, ELECTRODE_ROWS),
+        (shape.patches, TIME_ROWS),
+    ):
+        yield from linear("addresses", count, table, config.width, trained=trained, inputs=False, exact=True)
+    # One block's products as many times: dataclasses are cheap, and every block is the same.
+    block = list(_block(config, compute, shape, trained))
+    for _ in range(config.depth):
+        yield from block
+
+
+def _block(config: EncoderConfig, compute: ComputeConfig, shape: Shape, trained: bool) -> Iterator[Product]:
+    width, inner, count = config.width, config.width * config.mlp_ratio, shape.rows * shape.tokens
+    again = trained and compute.remat == "block"
+    yield from linear("blocks", count, width, 3 * width, trained=trained, recomputed=again)
+    yield from _attention(config, shape, trained, again)
+    yield from linear("blocks", count, width, width, trained=trained, recomputed=again)
+    yield from linear("blocks", count, width, inner, trained=trained, recomputed=again)
+    # The end of a block is needed again only where a scale multiplies it.
+    yield from linear("blocks", count, inner, width, trained=trained, recomputed=again and config.layer_scale > 0)
+
+
+def _attention(config: EncoderConfig, shape: Shape, trained: bool, again: bool) -> Iterator[Product]:
+    tokens, head = shape.tokens, config.width // config.heads
+
+    def product(columns_of_head: bool, when: Pass) -> Product:
+        inner, columns = (tokens, head) if columns_of_head else (head, tokens)
+        return Product("attention", tokens, inner, columns, shape.rows * config.heads, when)
+
+    yield from (product(last, "forward") for last in (False, True))
+    if again:
+        yield from (product(last, "recomputed") for last in (False, True))
+    if trained:  # weights once more; gradients of v and of the weights; of q and of k
+        yield product(False, "recomputed")
+        yield from (product(last, "backward") for last in (True, False, True, True))
+
+
+def linear(
+    part: str,
+    rows: int,
+    inner: int,
+    columns: int,
+    *,
+    trained: bool = True,
+    inputs: bool = True,
+    recomputed: bool = False,
+    exact: bool = False,
+) -> list[Product]:
+    """A linear map and, if it is trained, the gradients of its kernel and (unless not `inputs`) of its input."""
+    one = Product(part, rows, inner, columns, exact=exact)
+    products = [one]
+    if recomputed:
+        products.append(dataclasses.replace(one, when="recomputed"))
+    if trained:
+        products.append(Product(part, inner, rows, columns, when="backward", exact=exact))
+        if inputs:
+            products.append(Product(part, rows, columns, inner, when="backward", exact=exact))
+    return products
+
+
+def _whole_parts(codes: int, chunk: int) -> int:
+    """Codes with the padding of the last part."""
+    parts = -(-codes // chunk)
+    return parts * -(-codes // parts)
+
+
+def total(products: Iterable[Product], *, asked_for: bool = False) -> int:
+    """Floating-point operations; `asked_for` leaves out what is recomputed."""
+    return sum(p.flops for p in products if not (asked_for and p.when == "recomputed"))
+
+
+def by_part(products: Iterable[Product]) -> dict[str, int]:
+    parts: dict[str, int] = {}
+    for product in products:
+        parts[product.part] = parts.get(product.part, 0) + product.flops
+    return parts
+
+
+def compute_seconds(
+    products: Iterable[Product], dtype: str, low: float, exact: float, tile: int, devices: int
+) -> float:
+    """Seconds of all products, tiles filled up, on devices that do `low` FLOP/s in bfloat16 and `exact` in float32."""
+    return (
+        sum(p.tiled_flops(tile) / (low if dtype == "bfloat16" and not p.exact else exact) for p in products) / devices
+    )

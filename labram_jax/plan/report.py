@@ -1,0 +1,171 @@
+"""A plan as a table for people and as plain data for programs."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from labram_jax.config import AnyStageConfig, DataConfig
+from labram_jax.evaluation.tables import text_table
+from labram_jax.plan.compile import Memory
+from labram_jax.plan.estimate import Estimate, Seconds
+from labram_jax.plan.hardware import Hardware
+from labram_jax.plan.workload import Workload
+
+LANES = 128  # tokens of a row are padded to whole tiles of this many where attention scores are laid out
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One configuration on one topology; where it does not fit, `estimate` is None and `levers` say what to do."""
+
+    topology: str
+    hardware: Hardware
+    devices: int
+    hosts: int
+    mesh: Mapping[str, int]
+    data: DataConfig
+    parameters: int
+    memory: Memory
+    workload: Workload
+    estimate: Estimate | None
+    steps: int | None
+    levers: list[str]
+
+    @property
+    def tokens(self) -> int:
+        """Of one row: patch slots and class tokens."""
+        return self.data.patch_slots + self.data.segments
+
+    @property
+    def windows_per_second(self) -> float | None:
+        if self.estimate is None:
+            return None
+        return self.workload.windows_per_row * self.data.batch_rows / self.estimate.seconds.overlapped
+
+    def hours(self, seconds: float) -> float | None:
+        """Of the configured run, if a step takes `seconds`."""
+        return None if self.steps is None else self.steps * seconds / 3600
+
+
+def describe(config: AnyStageConfig, plans: Sequence[Plan]) -> str:
+    """A table with a column for each topology, and what there is to say about each."""
+    rows = list(zip(*(_column(plan) for plan in plans), strict=True))
+    table = text_table(
+        ["", *(plan.topology for plan in plans)], [[cells[0][0], *(c[1] for c in cells)] for cells in rows]
+    )
+    compute = config.compute
+    head = (
+        f"{config.run}: {plans[0].parameters / 1e6:.1f} million parameters, {compute.dtype}, remat {compute.remat}, "
+        f"accumulate {config.optimizer.accumulate}, rows of {config.data.patch_slots} patch slots"
+    )
+    notes = [note for plan in plans for note in _notes(plan)]
+    return "\n".join([head, "", table, "", *notes]).rstrip()
+
+
+def _column(plan: Plan) -> list[tuple[str, str]]:
+    """Names and values of a plan, from top to bottom."""
+    memory, found = plan.memory, plan.estimate
+    shards = plan.mesh["data"] * plan.mesh["fsdp"]
+    lines = [
+        ("device", plan.hardware.name),
+        ("devices (data x fsdp x model)", f"{plan.devices} ({' x '.join(map(str, plan.mesh.values()))})"),
+        ("rows a batch, a device", f"{plan.data.batch_rows}, {plan.data.batch_rows / shards:g}"),
+        ("memory a device", f"{_gib(memory.used)} of {_gib(memory.available)}"),
+        ("  state and batch", _gib(memory.state)),
+        ("  temporary", _gib(memory.temporary)),
+        ("padding of rows", f"{100 * plan.workload.padding:.1f} %"),
+    ]
+    unknown = (None,) * 3
+    seconds = found and found.seconds
+    lines += [
+        ("TFLOP a step (asked for)", found and f"{found.flops / 1e12:.4g} ({found.model_flops / 1e12:.4g})"),
+        ("  not padding of tiles", found and f"{100 * found.tile_use:.0f} %"),
+        ("sent by a device a step", found and _megabytes(sum(entry.bytes for entry in found.collectives))),
+    ]
+    for name, value in zip(("compute", "memory", "interconnect"), _parts(seconds) or unknown, strict=True):
+        lines.append((f"  {name}", value and f"{1e3 * value:.3g} ms"))
+    lines += [
+        ("a step takes", seconds and f"{1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms"),
+        ("limit", seconds and seconds.limit),
+        ("share of peak", found and f"{100 * found.share_of_peak[1]:.0f} to {100 * found.share_of_peak[0]:.0f} %"),
+        ("windows a second, at most", found and f"{plan.windows_per_second:,.0f}"),
+        (f"  each of {plan.hosts} hosts reads", found and f"{plan.windows_per_second / plan.hosts:,.0f}"),
+        (
+            "EEG a second, at most",
+            found and f"{plan.windows_per_second * plan.workload.seconds_per_window / 3600:.3g} h",
+        ),
+        ("steps of the run", plan.steps and f"{plan.steps:,}"),
+        ("the run takes", seconds and plan.steps and _run_hours(plan, seconds)),
+    ]
+    return [(name, value or "-") for name, value in lines]
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What to do or to know, one line each."""
+    name = plan.topology
+    if not plan.memory.fits:
+        over = _gib(plan.memory.used - plan.memory.available)
+        return [f"{name}: does not fit, by {over} a device. In this order:", *(f"  {lever}" for lever in plan.levers)]
+    notes = []
+    for entry in plan.estimate.collectives:
+        notes.append(
+            f"{name}: {entry.kind} over {' x '.join(entry.axes)}: {entry.count:,} a step, {_megabytes(entry.bytes)} a "
+            f"device, {1e3 * entry.seconds:.3g} ms"
+        )
+    limited = plan.estimate.seconds.limit == "interconnect"
+    notes.append(
+        f"{name}: {'the interconnect limits, not the devices; ' if limited else ''}on the same devices a batch "
+        + ", ".join(
+            f"{factor} times as large takes {1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms "
+            f"({seconds.limit})"
+            for factor, seconds in plan.estimate.batches.items()
+        )
+    )
+    waste = -(-plan.tokens // LANES) * LANES
+    if plan.hardware.tile > 1 and waste != plan.tokens:
+        notes.append(
+            f"{name}: a row of {plan.data.patch_slots} patch slots and {plan.data.segments} class tokens has "
+            f"{plan.tokens} tokens, and attention scores are padded to {waste}: make data.patch_slots + data.segments "
+            f"a multiple of {LANES}."
+        )
+    if plan.steps is None:
+        notes.append(f"{name}: give --hours, or --data.corpora, to be told how long the run takes.")
+    return notes
+
+
+def to_dict(plan: Plan) -> dict:
+    """Everything as plain data; seconds, bytes, FLOP."""
+    values = dataclasses.asdict(plan)
+    values["fits"] = plan.memory.fits
+    if plan.estimate is not None:
+        seconds = plan.estimate.seconds
+        values["estimate"]["seconds"] = _seconds(seconds)
+        values["estimate"]["batches"] = {str(f): _seconds(s) for f, s in plan.estimate.batches.items()}
+        values["windows_per_second"] = plan.windows_per_second
+        values["eeg_hours_per_second"] = plan.windows_per_second * plan.workload.seconds_per_window / 3600
+        values["run_hours"] = [plan.hours(seconds.overlapped), plan.hours(seconds.serial)]
+    return values
+
+
+def _seconds(seconds: Seconds) -> dict:
+    own = dataclasses.asdict(seconds)
+    return {**own, "overlapped": seconds.overlapped, "serial": seconds.serial, "limit": seconds.limit}
+
+
+def _parts(seconds: Seconds | None) -> tuple[float, float, float] | None:
+    return seconds and (seconds.compute, seconds.memory, seconds.interconnect)
+
+
+def _run_hours(plan: Plan, seconds: Seconds) -> str:
+    hours = (plan.hours(seconds.overlapped), plan.hours(seconds.serial))
+    if hours[0] < 1:
+        return f"{60 * hours[0]:.3g} to {60 * hours[1]:.3g} min"
+    return f"{hours[0]:.3g} to {hours[1]:.3g} h"
+
+
+def _gib(size: float | None) -> str | None:
+    return None if size is None else f"{size / 2**30:.2f} GiB"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,97 @@
+"""The analytic count of a step's products against the step itself."""
+
+import math
+
+import jax
+import pytest
+from jax.interpreters import partial_eval
+from small_runs import finetuning_config, pretraining_config, small_tokenizer, tokenizer_config
+
+from labram_jax.config import replace
+from labram_jax.plan import flops
+from labram_jax.plan.compile import abstract_batch, abstract_stage
+from labram_jax.training.sharding import make_mesh
+from labram_jax.training.step import prepare
+
+CONFIGS = {
+    "tokenizer": tokenizer_config("run", []),
+    "pretraining": pretraining_config("run", [], ""),
+    "fine-tuning": finetuning_config("run", []),
+    "fine-tuning the head": finetuning_config("run", [], trainable="head"),
+}
+TOKENIZER = small_tokenizer()
+
+
+def prepared(config):
+    """The step of a configuration, and the shapes that it takes."""
+    recipe = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
+    return recipe.train_step, (recipe.abstract, abstract_batch(config, recipe.mesh)), recipe.mesh
+
+
+def counted(jaxpr, used=None) -> int:
+    """FLOP of all products in a traced function, loops times their length, without what nobody uses."""
+    jaxpr, _ = partial_eval.dce_jaxpr(jaxpr, used or [True] * len(jaxpr.outvars), instantiate=True)
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            inner = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            total += 2 * inner * math.prod(equation.outvars[0].aval.shape)
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else [value]:
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    total += times * counted(inner)
+    return total
+
+
+@pytest.mark.parametrize(("remat", "parts"), [("none", 2), ("block", 1)])
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_products_are_those_of_the_step(stage, remat, parts):
+    changes = {"compute.remat": remat, "optimizer.accumulate": parts, "data.patch_slots": 60}
+    config = replace(CONFIGS[stage], **changes)
+    step, shapes, mesh = prepared(config)
+    with jax.set_mesh(mesh):
+        traced = jax.make_jaxpr(step)(*shapes)
+    assert flops.total(flops.step_products(config, TOKENIZER)) == pytest.approx(counted(traced.jaxpr), rel=0.005)
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_products_are_most_of_what_the_compiler_counts(stage):
+    """Without loops, in which it counts one turn; what is left is elementwise work."""
+    config = replace(CONFIGS[stage], **{"compute.unroll": 2, "data.patch_slots": 60})
+    step, shapes, mesh = prepared(config)
+    with jax.set_mesh(mesh):
+        cost = step.lower(*shapes).cost_analysis()["flops"]
+    assert 1 < cost / flops.total(flops.step_products(config, TOKENIZER)) < 1.06
+
+
+def test_recomputing_is_work_that_nobody_asked_for():
+    plain, again = (
+        flops.step_products(replace(CONFIGS["fine-tuning"], **{"compute.remat": remat}), None)
+        for remat in ("none", "block")
+    )
+    assert flops.total(plain, asked_for=True) == flops.total(again, asked_for=True) < flops.total(again)
+    assert flops.total(plain) < flops.total(again)
+
+
+def test_products_grow_with_the_batch():
+    one, two = (
+        flops.step_products(replace(CONFIGS["pretraining"], **{"data.batch_rows": rows}), TOKENIZER) for rows in (4, 8)
+    )
+    assert flops.total(two) == 2 * flops.total(one)
+    assert sum(flops.by_part(two).values()) == flops.total(two)
+
+
+def test_tiles_are_filled_up():
+    scores = flops.Product("attention", rows=257, inner=20, columns=257)
+    assert scores.tiled_flops(1) == scores.flops == 2 * 257 * 20 * 257
+    assert scores.tiled_flops(128) == 2 * 264 * 128 * 384
+
+
+def test_float32_products_take_their_own_rate():
+    products = [flops.Product("a", 8, 128, 128), flops.Product("b", 8, 128, 128, exact=True)]
+    one = products[0].flops
+    assert flops.compute_seconds(products, "bfloat16", 4.0 * one, 1.0 * one, 128, 1) == pytest.approx(1.25)
+    assert flops.compute_seconds(products, "float32", 4.0 * one, 1.0 * one, 128, 2) == pytest.approx(1)

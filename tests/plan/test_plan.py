@@ -1,0 +1,233 @@
+"""Whole plans: for the devices that are here, and for a TPU slice that is not."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+from types import SimpleNamespace
+
+import jax
+import pytest
+from small_runs import finetuning_config, tokenizer_config
+
+from labram_jax import cli
+from labram_jax.config import replace
+from labram_jax.errors import InputError
+from labram_jax.plan import command, compile, hardware
+from labram_jax.plan.command import PlanOptions
+from labram_jax.plan.compile import CompiledStep, Memory
+from labram_jax.plan.levers import largest_batch, levers
+from labram_jax.plan.workload import Windows, workload_of
+
+TPU = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"),
+    reason="the TPU compiler is not here: `make test` sets it up on Linux",
+)
+GIB = 2**30
+KNOWN = dataclasses.replace(hardware.DEVICES[-1][1], name="a known device", memory=GIB)
+WINDOWS = Windows(hours=10, electrodes=4, seconds=2)
+
+
+@pytest.fixture(autouse=True)
+def _a_known_device(monkeypatch):
+    """What the machine under test can do means nothing here, and measuring it takes seconds."""
+    monkeypatch.setattr(hardware, "measured", lambda device, dtype: KNOWN)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> CompiledStep:
+    return compile.compile_step(finetuning_config("run", [], "/no/such/encoder"), None, jax.devices(), GIB)
+
+
+def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "compile_step", lambda *_: compiled)
+    options = PlanOptions(json=tmp_path / "plan.json", windows=WINDOWS)
+    text = command.run(finetuning_config("run", [], "/no/such/encoder"), options)
+    (plan,) = json.loads((tmp_path / "plan.json").read_text())
+    estimate, memory = plan["estimate"], plan["memory"]
+    assert "a known device" in text and plan["topology"] == "local" and plan["fits"]
+    # AdamW: parameters and two moments, in float32.
+    assert 3 * 4 * plan["parameters"] <= memory["state"] <= memory["used"] < memory["available"] == GIB
+    seconds = estimate["seconds"]
+    assert seconds["overlapped"] == max(seconds["compute"], seconds["memory"]) > 0 == seconds["interconnect"]
+    assert seconds["limit"] in ("compute", "memory") and estimate["collectives"] == []
+    # Two windows of 8 patches in rows of 16 slots; 4 rows a batch.
+    assert plan["workload"] == {"windows_per_row": 2, "seconds_per_window": 2, "padding": 0, "windows": 18000}
+    assert plan["steps"] == 3 * 18000 / 8
+    assert plan["run_hours"][0] == pytest.approx(plan["steps"] * seconds["overlapped"] / 3600)
+    assert plan["eeg_hours_per_second"] == pytest.approx(8 * 2 / 3600 / seconds["overlapped"])
+
+
+def test_what_does_not_fit_says_what_to_do(compiled, monkeypatch):
+    memory = dataclasses.replace(compiled.memory, available=2**20)
+    monkeypatch.setattr(command, "compile_step", lambda *_: dataclasses.replace(compiled, memory=memory))
+    text = command.run(finetuning_config("run", []), PlanOptions(windows=WINDOWS))
+    assert "does not fit" in text
+    places = [text.index(lever) for lever in ("compute.dtype bfloat16", "compute.remat block", "accumulate 2", "more")]
+    assert places == sorted(places)
+
+
+def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
+    def step(config, *_):
+        memory = dataclasses.replace(compiled.memory, used=config.data.batch_rows * GIB / 32)
+        return dataclasses.replace(compiled, memory=dataclasses.replace(memory, available=GIB))
+
+    monkeypatch.setattr(command, "compile_step", step)
+    command.run(finetuning_config("run", []), PlanOptions(fit=True, json=tmp_path / "plan.json", windows=WINDOWS))
+    (plan,) = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["fits"] and 28 <= plan["data"]["batch_rows"] <= 32
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Ran out of memory on HBM, the total memory required for HLO temporaries (33.60G) exceeds available HBM "
+        "(15.75G).",
+        "XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 33.60G of 15.75G hbm. Exceeded "
+        "hbm capacity by 17.85G.",
+    ],
+)
+def test_the_compiler_says_how_much_is_too_much(message):
+    memory = compile._out_of_memory(f"RESOURCE_EXHAUSTED: {message}")
+    assert not memory.fits and (memory.used, memory.available) == (33.6 * GIB, 15.75 * GIB)
+    assert compile._out_of_memory(f"INTERNAL: {message}") is None
+
+
+@pytest.mark.parametrize("most", [1, 3, 8, 21, 100, 3000])
+@pytest.mark.parametrize("told", [True, False], ids=["compiler reports", "compiler refuses"])
+def test_the_largest_batch_is_found_to_an_eighth(most, told):
+    config = replace(tokenizer_config("run", []), **{"data.batch_rows": 32})
+    tried = []
+
+    def memory_of(changed) -> Memory:
+        rows = changed.data.batch_rows
+        tried.append(rows)
+        # At first less grows with the batch, as long as things stay in fast memory.
+        used = (10 + rows + max(0, rows - 100)) / (10 + 4 * most + max(0, 4 * most - 100))
+        return Memory(GIB * (used if told or used <= 1 else 99), GIB)
+
+    found = largest_batch(config, 4, memory_of).data.batch_rows
+    assert found in tried and 4 * most * 0.8 - 8 <= found <= 4 * most and len(tried) <= 12
+
+
+def test_no_batch_fits_where_one_row_a_device_does_not():
+    assert largest_batch(tokenizer_config("run", []), 4, lambda changed: Memory(2 * GIB, GIB)) is None
+
+
+def test_levers_are_those_that_are_left():
+    small = replace(
+        tokenizer_config("run", []), **{"compute.dtype": "bfloat16", "compute.remat": "block", "data.batch_rows": 4}
+    )
+    mesh = SimpleNamespace(shape={"data": 4, "fsdp": 1, "model": 1})
+    assert levers(small, mesh, 10**6, GIB) == ["more devices, or devices with more memory"]
+    slices, _ = levers(small, mesh, 10**7, GIB)
+    assert slices.startswith("--mesh.fsdp 4 --mesh.data 1")
+
+
+def test_workload_of_corpora_is_that_of_training(corpus):
+    config = tokenizer_config("run", [corpus.path])
+    workload = workload_of(config.data, Windows())
+    assert workload.windows == corpus.windows("train")
+    assert 1 < workload.seconds_per_window < 2  # two montages, of one and of two seconds
+    assert 0 <= workload.padding < 0.2
+    rows = workload.windows / workload.windows_per_row
+    assert workload.steps_per_epoch(4) == -(-rows // 4)
+
+
+def test_workload_of_the_paper():
+    data = replace(tokenizer_config("run", []).data, patch_slots=256, segments=1, batch_rows=512)
+    workload = workload_of(data, Windows(hours=2500, electrodes=19, seconds=13, stride_seconds=4))
+    assert workload.windows == 2_250_000 and workload.padding == pytest.approx(1 - 247 / 256)
+    assert workload.steps_per_epoch(512) == 4395
+    assert workload_of(data, Windows()).steps_per_epoch(512) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("TPU v4", "TPU v4"),
+        ("TPU v5 lite", "TPU v5e"),
+        ("TPU v5", "TPU v5p"),
+        ("TPU v6 lite", "TPU v6e"),
+        ("TPU7x", "TPU7x"),
+        ("NVIDIA H200", "H200 SXM"),
+        ("NVIDIA H100 80GB HBM3", "H100 SXM"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA A100-SXM4-80GB", "A100 80GB SXM"),
+        ("NVIDIA A100-SXM4-40GB", "A100 40GB SXM"),
+        ("cpu", "a known device"),
+    ],
+)
+def test_devices_are_known_by_their_kind(kind, name):
+    device = type("Device", (), {"device_kind": kind, "platform": "none"})()
+    assert hardware.hardware_of(device, "bfloat16", present=False).name == name
+
+
+def test_peaks_are_measured_where_no_table_knows_them(monkeypatch):
+    monkeypatch.undo()
+    found = hardware.measured(jax.devices()[0], "bfloat16", size=128, elements=2**16)
+    assert 1e6 < found.float32 < 1e15 and 1e6 < found.bfloat16 < 1e15 and 1e6 < found.bandwidth < 1e14
+    assert found.memory > GIB / 4 and found.tile == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "which configuration to plan"),
+        (["demo_tokenizer", "--electrodes", "64", "--seconds", "10"], "640 patches"),
+        (["demo_tokenizer", "--hours", "-1"], "must be positive"),
+        (["demo_tokenizer", "--compute.dtype", "float64"], "float32 or bfloat16"),
+        (["demo_pretraining", "--tokenizer", "/no/such/run"], "/no/such/run"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence(arguments, sentence, capsys):
+    assert cli.main(["plan", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_the_compiler_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delenv("TPU_LIBRARY_PATH", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None)
+    with pytest.raises(InputError, match=r"labram-jax\[tpu\]"):
+        compile.devices_of("v5e:2x2")
+
+
+@TPU
+def test_a_topology_that_does_not_exist():
+    with pytest.raises(InputError, match="v5e:16x16"):
+        compile.devices_of("v5e:3x5x7")
+
+
+@TPU
+def test_rows_must_divide_over_the_slice():
+    config = replace(tokenizer_config("run", []), **{"data.batch_rows": 6})
+    with pytest.raises(InputError, match="multiple of 4"):
+        command.run(config, PlanOptions(topology=("v5e:2x2",), windows=WINDOWS))
+
+
+@TPU
+def test_a_slice_that_is_not_there(tmp_path, capsys):
+    """The real compiler: pretraining on 4 chips, parameters in two slices."""
+    path = tmp_path / "plan.json"
+    assert cli.main(["plan", *small_pretraining(tmp_path), "--topology", "v5e:2x2", "--json", str(path)]) == 0
+    (plan,) = json.loads(path.read_text())
+    assert plan["hardware"]["name"] == "TPU v5e" and plan["mesh"] == {"data": 2, "fsdp": 2, "model": 1}
+    assert plan["fits"] and plan["memory"]["available"] == 16 * GIB
+    estimate = plan["estimate"]
+    kinds = {entry["kind"] for entry in estimate["collectives"]}
+    assert "all-reduce" in kinds and min(entry["bytes"] for entry in estimate["collectives"]) > 0
+    assert estimate["seconds"]["interconnect"] > 0 and 0 < estimate["tile_use"] < 1
+    assert estimate["batches"]["8"]["compute"] == pytest.approx(8 * estimate["seconds"]["compute"])
+    assert "give --hours" in capsys.readouterr().out
+
+
+def small_pretraining(folder) -> list[str]:
+    """A configuration file as a user would write it."""
+    path = folder / "small.py"
+    path.write_text(
+        "from configs.demo_pretraining import config as demo\n"
+        "from labram_jax.config import replace\n"
+        "config = replace(demo, **{'model.encoder.depth': 1, 'model.codes': 16, 'data.batch_rows': 4,\n"
+        "    'data.patch_slots': 60, 'data.segments': 4, 'compute.dtype': 'bfloat16', 'mesh.fsdp': 2})\n"
+    )
+    return [str(path), "--electrodes", "4", "--seconds", "2"]
