@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.experimental.mesh_utils import create_hybrid_device_mesh
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Int
@@ -41,9 +42,13 @@ BATCH = P(("data", "fsdp"))
 
 
 def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> Mesh:
-    """Lays all devices (or those of `among`) out along data x fsdp x model; raises InputError if they do not fit."""
+    """Lays all devices (or those of `among`) out along data x fsdp x model; raises InputError if they do not fit.
+
+    Where they are several slices, joined by a slower network, the slices lie along `data`, or along `fsdp`.
+    """
     sizes = {axis: getattr(config, axis) for axis in AXES}
-    devices = jax.device_count() if among is None else len(among)
+    among = jax.devices() if among is None else among
+    devices = len(among)
     asked = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
     open_axes = [axis for axis, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
@@ -56,7 +61,16 @@ def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> 
         )
     for axis in open_axes:
         sizes[axis] = devices // fixed
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=among)
+    kinds = (AxisType.Auto,) * len(AXES)
+    slices = len({getattr(device, "slice_index", 0) for device in among})
+    if slices == 1:
+        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=kinds, devices=among)
+    across = next((axis for axis in ("data", "fsdp") if sizes[axis] % slices == 0), None)
+    if across is None:
+        raise InputError(f"mesh ({asked}): the devices are {slices} slices; make data or fsdp a multiple of that.")
+    between = {axis: slices if axis == across else 1 for axis in AXES}
+    within = [sizes[axis] // between[axis] for axis in AXES]
+    return Mesh(create_hybrid_device_mesh(within, list(between.values()), among), AXES, axis_types=kinds)
 
 
 def partition_spec(names: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> P:

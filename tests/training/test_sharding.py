@@ -1,5 +1,7 @@
 """Which part of an array goes where, and what does not fit."""
 
+from dataclasses import dataclass
+
 import jax
 import numpy as np
 import pytest
@@ -37,6 +39,29 @@ def test_mesh_takes_what_is_left_and_refuses_what_does_not_fit():
         make_mesh(MeshConfig(fsdp=devices + 1))
     with pytest.raises(InputError, match="one of them may be -1"):
         make_mesh(MeshConfig(data=-1, fsdp=-1))
+
+
+@dataclass(frozen=True)
+class Device:
+    """As much of a device as its place in a mesh depends on."""
+
+    id: int
+    slice_index: int
+    platform: str = "gpu"
+    device_kind: str = "toy"
+    process_index: int = 0
+
+
+def test_slices_lie_along_an_axis_that_they_divide():
+    chips = [Device(number, number // 4) for number in range(8)]
+    for config, slices in (
+        (MeshConfig(4, 2, 1), [[0, 0], [0, 0], [1, 1], [1, 1]]),
+        (MeshConfig(1, 8, 1), [[0, 0, 0, 0, 1, 1, 1, 1]]),
+    ):
+        devices = make_mesh(config, chips).devices
+        assert [[chip.slice_index for chip in row] for row in devices[..., 0]] == slices
+    with pytest.raises(InputError, match="are 2 slices; make data or fsdp a multiple"):
+        make_mesh(MeshConfig(1, 1, 8), chips)
 
 
 def test_one_process_loads_every_row():
