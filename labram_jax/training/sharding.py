@@ -119,10 +119,10 @@ def variable_shardings(boxed: PyTree, mesh: Mesh) -> PyTree:
     if misfits:
         path, (name, size, axis) = misfits[0][0], misfits[0][1].args
         common = math.gcd(*sizes[axis])
-        choices = [str(n) for n in range(1, min(common, mesh.size) + 1) if common % n == 0]
+        choices = [str(n) for n in range(1, mesh.size + 1) if common % n == 0 and mesh.size % n == 0]
         raise InputError(
-            f"mesh.{axis} {mesh.shape[axis]} does not divide the {size} {name} of {path}; with this model it can be "
-            f"{', '.join(choices)}."
+            f"mesh.{axis} {mesh.shape[axis]} does not divide the {size} {name} of {path}; with this model and "
+            f"{mesh.size} device(s) it can be {', '.join(choices)}."
         )
     return shardings
 

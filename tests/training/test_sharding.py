@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from labram_jax.config import MeshConfig
 from labram_jax.errors import InputError
-from labram_jax.training.sharding import make_mesh, partition_spec, process_rows, put_batch
+from labram_jax.training.sharding import make_mesh, partition_spec, process_rows, put_batch, variable_shardings
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,19 @@ def test_rules_turn_logical_axes_into_places(names, shape, spec):
 def test_logical_axis_without_a_rule_is_a_mistake():
     with pytest.raises(KeyError, match="depth"):
         partition_spec(("depth",), (3,), AbstractMesh((1, 1, 1), ("data", "fsdp", "model")))
+
+
+def test_axis_that_does_not_divide_is_named_with_what_would():
+    boxed = {
+        "qkv": nn.Partitioned(jax.ShapeDtypeStruct((200, 10), np.float32), ("width", "heads")),
+        "up": nn.Partitioned(jax.ShapeDtypeStruct((200, 800), np.float32), ("width", "mlp")),
+    }
+    places = variable_shardings(boxed, AbstractMesh((1, 8, 2), ("data", "fsdp", "model")))
+    assert places["qkv"].spec == places["up"].spec == P("fsdp", "model")
+    with pytest.raises(InputError, match=r"mesh.model 4 does not divide the 10 heads of qkv; .* 16 .* can be 1, 2\."):
+        variable_shardings(boxed, AbstractMesh((1, 4, 4), ("data", "fsdp", "model")))
+    with pytest.raises(InputError, match=r"mesh.fsdp 16 does not divide the 200 width of qkv; .* can be 1, 2, 4, 8\."):
+        variable_shardings(boxed, AbstractMesh((1, 16, 1), ("data", "fsdp", "model")))
 
 
 def test_mesh_takes_what_is_left_and_refuses_what_does_not_fit():
