@@ -73,6 +73,8 @@ def configs() -> dict[str, AnyStageConfig]:
         "data.batch_rows": ROWS,
         "data.segments": SEGMENTS,
         "optimizer.clip_norm": 0.5,
+        # AdamW's first updates are the gradients' signs, also of those that are rounding alone, but for this.
+        "optimizer.epsilon": 1e-3,
         "compute.code_chunk": 4,
     }
     encoder = small_encoder(heads=4, drop_path=0.5)

@@ -12,13 +12,11 @@ from golden_data import QUICK
 SCRIPT = Path(__file__).with_name("mesh_steps.py")
 QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
 STAGES = ("tokenizer", "pretraining", "fine-tuning")
-LAYOUTS = ("2x2x2", "4x2x1 in 4", "8x1x1", "4x2x1", "1x1x2")
-# Compiling takes a while: all layouts of the stage that also counts over the batch, and the two that hold most of the
-# others; with LABRAM_MESHES_FULL=1 every stage on every layout.
+LAYOUTS = ("8x1x1", "4x2x1", "4x2x1 in 4", "2x2x2", "1x1x2")
+# Compiling takes long: all layouts of all stages only with LABRAM_MESHES_FULL=1.
 FULL = os.environ.get("LABRAM_MESHES_FULL") == "1"
-CASES = [
-    (stage, layout) for stage in STAGES for layout in LAYOUTS if FULL or stage == STAGES[0] or layout in LAYOUTS[:2]
-]
+SOME = [("tokenizer", "4x2x1 in 4"), ("tokenizer", "2x2x2"), ("pretraining", "8x1x1"), ("fine-tuning", "1x1x2")]
+CASES = [(stage, layout) for stage in STAGES for layout in LAYOUTS if FULL or (stage, layout) in SOME]
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +40,13 @@ def of(results, stage: str, layout: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("stage", "layout"), CASES)
 def test_five_steps_are_those_of_one_device(results, stage, layout):
-    """Sums run in another order, and nothing else: losses agree within 1e-6 of their size, parameters within 2e-5.
-
-    But for biases that the model takes out again, before a group norm of one channel a group and of the keys under a
-    softmax: their gradients are rounding alone, of which AdamW makes whole steps.
-    """
+    """Sums run in another order, and nothing else: losses agree within 1e-6 of their size, variables within 5e-6."""
     expected, found = of(results, stage, "1x1x1"), of(results, stage, layout)
     assert set(found) == set(expected) and len(np.unique(expected["losses"])) == 5
     if stage == "tokenizer":
         assert len(np.unique(expected["codes"])) > 8
         np.testing.assert_array_equal(found["codes"], expected["codes"])
     for name, value in found.items():
-        if name.endswith("bias") and ("/convolution_" in name or "/k_norm" in name):
-            continue
-        relative = 1e-6 if name in ("losses", "grad_norm") else 0
-        np.testing.assert_allclose(value, expected[name], rtol=relative, atol=0 if relative else 2e-5, err_msg=name)
+        absolute = 0 if name in ("losses", "grad_norm") else 5e-6
+        relative = {"losses": 1e-6, "grad_norm": 1e-5}.get(name, 0)
+        np.testing.assert_allclose(value, expected[name], rtol=relative, atol=absolute, err_msg=name)

@@ -109,8 +109,6 @@ def test_weights_of_a_masked_model_go_on(tmp_path, corpus, tokenizer_run, pretra
     expected = load_model(pretraining_run)[0]["params"]
     jax.tree.map(np.testing.assert_array_equal, stage.initial()["params"], expected)
     assert stage.resumption() is None
-    with refuses("is no pretrained model to go on from: give a run of pretraining"):
-        make_stage(replace(config, start_from=str(tokenizer_run)), [corpus], 1)
 
 
 def test_classifiers_start_from_classifiers_too(tmp_path, corpus, classifier_run):
