@@ -16,8 +16,11 @@ TPU_COMPILER := .venv/libtpu
 TPU_LIBRARY := TPU_LIBRARY_PATH=$(CURDIR)/.venv/libtpu/libtpu/libtpu.so
 endif
 
+# Tests compile far longer than they compute, and less so without the compiler's most expensive passes.
+QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+
 test: .venv/installed $(TPU_COMPILER)
-	JAX_PLATFORMS=cpu $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop

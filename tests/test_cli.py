@@ -207,7 +207,7 @@ def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
 def start(command: str, devices: int, cwd: Path) -> subprocess.CompletedProcess:
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     arguments = [sys.executable, "-m", "labram_jax", *command.split()]
     return subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)

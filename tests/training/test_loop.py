@@ -23,7 +23,7 @@ TIMES = ("seconds", "patches_per_second")
 def start_toy(*arguments, devices: int = 1) -> subprocess.Popen:
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}",
     }
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
