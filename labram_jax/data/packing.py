@@ -4,6 +4,7 @@ A source is one configuration of one corpus in one split: all of its windows hav
 """
 
 import functools
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from heapq import heappop, heappush
@@ -135,6 +136,11 @@ class EvaluationRows:
         stop = min(start + self._per_row[source], self.windows[source])
         length = self.lengths[source]
         return tuple(Placement(source, window, place * length) for place, window in enumerate(range(start, stop)))
+
+
+def batches_per_epoch(windows: float, windows_per_row: float, batch_rows: int) -> int:
+    """Batches in which about `windows` windows pass by; at least one."""
+    return max(1, math.ceil(windows / (windows_per_row * batch_rows)))
 
 
 def apportion(shares: Sequence[float], total: int) -> Int[np.ndarray, "sources"]:

@@ -16,6 +16,7 @@ from labram_jax.plan.hardware import hardware_of
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.report import Plan, describe, to_dict
 from labram_jax.plan.workload import Windows, workload_of
+from labram_jax.training.sharding import row_devices
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         return tried[rows]
 
     if options.fit:
-        mesh = compiled(config).mesh
-        shards = mesh.shape["data"] * mesh.shape["fsdp"]
+        shards = row_devices(compiled(config).mesh)
         config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
     step = compiled(config)
     workload = workload_of(config.data, options.windows, config.loop.seed)

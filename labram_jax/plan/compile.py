@@ -21,11 +21,11 @@ from labram_jax.config import (
     TokenizerConfig,
     TokenizerStageConfig,
 )
-from labram_jax.convert.command import read_model
 from labram_jax.errors import InputError
 from labram_jax.models import TokenizerModel
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.runs import read_tokenizer
 from labram_jax.training.sharding import BATCH, make_mesh
 from labram_jax.training.stage import Stage
 from labram_jax.training.step import prepare
@@ -101,10 +101,7 @@ def tokenizer_of(config: AnyStageConfig) -> TokenizerConfig | None:
         return dataclasses.replace(
             published, quantizer=dataclasses.replace(published.quantizer, codes=config.model.codes)
         )
-    _, tokenizer = read_model(config.tokenizer)
-    if not isinstance(tokenizer, TokenizerConfig):
-        raise InputError(f"{config.tokenizer} holds no tokenizer: give a run of the tokenizer stage.")
-    return tokenizer
+    return read_tokenizer(config.tokenizer)[1]
 
 
 def abstract_stage(config: AnyStageConfig, steps_per_epoch: int, tokenizer: TokenizerConfig | None) -> Stage:

@@ -53,7 +53,7 @@ class Estimate:
         tile_use: share of the product units' work that is not padding to whole tiles.
         memory_bytes: that one device reads and writes.
         collectives: by kind and mesh axes.
-        share_of_peak: model_flops against what the devices' bfloat16 peak does in `seconds.overlapped`, and `.serial`.
+        share_of_peak: model_flops against the devices' peak of the compute type in `seconds.overlapped`, and `.serial`.
         batches: seconds if the batch grew by a factor.
     """
 

@@ -6,6 +6,7 @@ from jax.sharding import Mesh
 
 from labram_jax.config import AnyStageConfig, replace
 from labram_jax.plan.compile import Memory
+from labram_jax.training.sharding import row_devices
 
 FILL = 0.95  # of the memory, as far as a batch is foretold to go
 STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32
@@ -16,8 +17,7 @@ def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
 
     Slicing the state is among them only where the state fills a tenth of the `available` bytes of a device.
     """
-    compute, data, fsdp = config.compute, config.data, mesh.shape["fsdp"]
-    shards = mesh.shape["data"] * fsdp
+    compute, data, fsdp, shards = config.compute, config.data, mesh.shape["fsdp"], row_devices(mesh)
     rows = data.batch_rows // shards
     found = []
     if compute.dtype != "bfloat16":
@@ -25,8 +25,9 @@ def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
     if compute.remat != "block":
         found.append("--compute.remat block (keeps one array a block; costs a second forward pass)")
     state = STATE_BYTES * parameters / (fsdp * mesh.shape["model"])
-    if mesh.shape["data"] > 1 and state > available / 10:
-        most = min(4 * fsdp, shards)
+    width = config.model.encoder.width  # which slices must divide
+    most = max(n for n in range(fsdp, 4 * fsdp + 1) if n == fsdp or (shards % n == 0 and width % n == 0))
+    if most > fsdp and state > available / 10:
         found.append(f"--mesh.fsdp {most} --mesh.data {shards // most} (parameters and moments in {most} slices)")
     if rows > config.optimizer.accumulate:
         found.append(

@@ -1,6 +1,5 @@
 """How much EEG a run goes through: from corpora, or from hours and a montage where there are none yet."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from labram_jax.config import DataConfig
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.packing import batches_per_epoch
 from labram_jax.errors import InputError
 
 
@@ -51,7 +51,7 @@ class Workload:
         """Batches of one epoch, as training counts them."""
         if self.windows is None:
             return None
-        return max(1, math.ceil(self.windows / (self.windows_per_row * batch_rows)))
+        return batches_per_epoch(self.windows, self.windows_per_row, batch_rows)
 
 
 def workload_of(data: DataConfig, windows: Windows, seed: int = 0) -> Workload:

@@ -14,7 +14,7 @@ from labram_jax.training.carryover import carry_over
 from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
 from labram_jax.training.distributed import check_shared
 from labram_jax.training.resume import check_resumable
-from labram_jax.training.sharding import make_mesh, put_batch
+from labram_jax.training.sharding import make_mesh, put_batch, shardings_of
 from labram_jax.training.stage import Batch, Stage
 from labram_jax.training.state import TrainState
 from labram_jax.training.step import Recipe, prepare
@@ -203,8 +203,7 @@ class _Job:
         batch = put_batch(batch, self.recipe.mesh)
         changed = self.recipe.stage.before_step(state, batch, step)
         if changed is not state:
-            places = jax.tree.map(lambda leaf: leaf.sharding, self.recipe.abstract)
-            state = jax.device_put(changed, places)
+            state = jax.device_put(changed, shardings_of(self.recipe.abstract))
         return self.recipe.train_step(state, batch)
 
     def _account(self, step: int, metrics: Mapping[str, jax.Array]) -> None:

@@ -1,7 +1,6 @@
 """From a stage's configuration to a training run: corpora, models to start from, the stage, the loop."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 from labram_jax.config import (
@@ -21,7 +20,7 @@ from labram_jax.convert.moments import read_moments
 from labram_jax.convert.source import is_foreign
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.packing import TrainingRows
+from labram_jax.data.packing import TrainingRows, batches_per_epoch
 from labram_jax.errors import InputError
 from labram_jax.training import loop
 from labram_jax.training.checkpoints import local_directory
@@ -74,12 +73,18 @@ def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: i
     return _finetuning(config, corpora)
 
 
+def read_tokenizer(path: str) -> tuple[dict, TokenizerConfig]:
+    """Variables (numpy) and configuration of a trained tokenizer; raises InputError for anything else."""
+    variables, tokenizer = read_model(path)
+    if not isinstance(tokenizer, TokenizerConfig):
+        raise InputError(f"{path} holds no tokenizer: give a run of the tokenizer stage.")
+    return variables, tokenizer
+
+
 def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
     if not config.tokenizer:
         raise InputError("Pretraining predicts the codes of a trained tokenizer: give --tokenizer RUN.")
-    variables, tokenizer = read_model(config.tokenizer)
-    if not isinstance(tokenizer, TokenizerConfig):
-        raise InputError(f"{config.tokenizer} holds no tokenizer: give a run of the tokenizer stage.")
+    variables, tokenizer = read_tokenizer(config.tokenizer)
     model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
     params = resumption = None
     if config.start_from:
@@ -180,7 +185,7 @@ class _Reader:
         packed = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
         windows = sum(corpus.windows(data.train_split) for corpus in corpora)
         self.occupancy = _occupancy(packed)
-        self.steps_per_epoch = max(1, math.ceil(windows / (packed.windows_per_row * data.batch_rows)))
+        self.steps_per_epoch = batches_per_epoch(windows, packed.windows_per_row, data.batch_rows)
 
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:
         data = self.data

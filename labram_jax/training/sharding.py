@@ -157,7 +157,7 @@ def abstract_state(variables: PyTree, optimizer, frozen: PyTree, mesh: Mesh) -> 
     collections = dict(variables)
     params = collections.pop("params")
     opt_state = jax.eval_shape(optimizer.init, params)
-    param_shardings = jax.tree.map(lambda leaf: leaf.sharding, params)
+    param_shardings = shardings_of(params)
     everywhere = replicated(mesh)
     return TrainState(
         step=jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
