@@ -122,6 +122,9 @@ def test_levers_are_those_that_are_left():
     assert levers(small, mesh, 10**6, GIB) == ["more devices, or devices with more memory"]
     slices, _ = levers(small, mesh, 10**7, GIB)
     assert slices.startswith("--mesh.fsdp 4 --mesh.data 1")
+    # 16 slices do not divide the width of 100: what is proposed must be a mesh that training takes.
+    sliced = SimpleNamespace(shape={"data": 16, "fsdp": 4, "model": 1})
+    assert not any("--mesh.fsdp" in lever for lever in levers(small, sliced, 10**8, GIB))
 
 
 def test_workload_of_corpora_is_that_of_training(corpus):
