@@ -192,9 +192,9 @@ def random_batch(name: StepName, benchmark: Benchmark) -> dict[str, np.ndarray]:
         return np.tile(row, (rows, 1))
 
     segment_ids = everywhere(np.ones(patches)) * np.minimum(np.arange(slots) // patches + 1, windows).astype(np.int32)
-    signal = rng.normal(scale=0.3, size=(rows, slots, c.PATCH_SAMPLES)) * (segment_ids > 0)[..., None]
+    signal = rng.normal(scale=30, size=(rows, slots, c.PATCH_SAMPLES)) * (segment_ids > 0)[..., None]
     batch = {
-        "patches": signal.astype(np.float32),
+        "microvolts": signal.astype(np.float16),
         "electrode_ids": everywhere(np.repeat(np.arange(1, electrodes + 1), seconds)),
         "time_ids": everywhere(np.tile(np.arange(seconds), electrodes)),
         "segment_ids": segment_ids,

@@ -18,7 +18,7 @@ from labram_jax.config import (
 config = FinetuningStageConfig(
     run="runs/demo_finetuning",
     model=ClassifierConfig(EncoderConfig(width=100, depth=4, heads=5, temporal_channels=4, drop_path=0.1)),
-    data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
+    data=DataConfig(window_seconds=4, batch_rows=8, patch_slots=256, segments=3),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,
         final_learning_rate=1e-6,

@@ -29,7 +29,7 @@ config = PretrainingStageConfig(
             initialisation="pretraining",
         )
     ),
-    data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
+    data=DataConfig(window_seconds=4, batch_rows=8, patch_slots=256, segments=3),
     optimizer=OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-5, warmup_epochs=2),
     loop=LoopConfig(epochs=16, evaluate_every_epochs=4, save_every_epochs=4),
 )

@@ -31,7 +31,7 @@ config = TokenizerStageConfig(
         quantizer=QuantizerConfig(codes=64, dimension=16),
     ),
     codebook=CodebookTraining(bypass_epochs=4, commitment_warmup_epochs=4, restart_below=0.1),
-    data=DataConfig(batch_rows=8, patch_slots=256, segments=3),
+    data=DataConfig(window_seconds=4, batch_rows=8, patch_slots=256, segments=3),
     optimizer=OptimizerConfig(
         learning_rate=1e-3,
         final_learning_rate=1e-5,

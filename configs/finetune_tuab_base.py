@@ -21,7 +21,7 @@ from labram_jax.config import (
 config = FinetuningStageConfig(
     run="runs/finetune_tuab_base",
     model=ClassifierConfig(base_encoder(drop_path=0.1), outputs=1),
-    data=DataConfig(batch_rows=512, patch_slots=230, segments=1),
+    data=DataConfig(window_seconds=10, batch_rows=512, patch_slots=230, segments=1),
     optimizer=OptimizerConfig(
         learning_rate=5e-4,
         final_learning_rate=1e-6,

@@ -5,7 +5,7 @@
     labram-jax evaluate runs/finetune_tuev_base corpora/tuev
 
 Published (mean ± std of 5 seeds): balanced accuracy .6409 ± .0065, kappa .6637 ± .0093, weighted F1 .8312 ± .0052.
-Windows of 5 s of 23 electrodes; the best model on validation is tested.
+Windows of 5 s of 23 electrodes, one at each event; the best model on validation is tested.
 """
 
 from labram_jax.config import (
@@ -21,7 +21,7 @@ from labram_jax.config import (
 config = FinetuningStageConfig(
     run="runs/finetune_tuev_base",
     model=ClassifierConfig(base_encoder(drop_path=0.1), outputs=6),
-    data=DataConfig(batch_rows=512, patch_slots=115, segments=1),
+    data=DataConfig(window_seconds=5, batch_rows=512, patch_slots=115, segments=1),
     optimizer=OptimizerConfig(
         learning_rate=5e-4,
         final_learning_rate=1e-6,

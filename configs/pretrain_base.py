@@ -2,7 +2,8 @@
 
     labram-jax train pretrain_base --run runs/base --tokenizer runs/tokenizer --data.corpora CORPUS [CORPUS ...]
 
-Corpora are prepared with a stride of four seconds (`--stride-seconds 4`), in windows of about 256 patches. Batch 512.
+Windows of four seconds without overlap: 256 patches of 64 electrodes (for fewer electrodes the paper takes longer
+windows: `--data.window-seconds 8` for 32). Batch 512.
 The paper gives no pretraining score; guessing evenly among 8192 codes costs ln 8192 = 9.011 in each view.
 """
 
@@ -19,7 +20,7 @@ from labram_jax.config import (
 config = PretrainingStageConfig(
     run="runs/pretrain_base",
     model=MaskedModelConfig(base_encoder(class_position="first_electrode", initialisation="pretraining")),
-    data=DataConfig(batch_rows=512, patch_slots=256, segments=1),
+    data=DataConfig(window_seconds=4, stride_seconds=4, batch_rows=512, patch_slots=256, segments=1),
     optimizer=OptimizerConfig(
         learning_rate=5e-4,
         final_learning_rate=1e-5,

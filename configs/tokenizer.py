@@ -2,9 +2,10 @@
 
     labram-jax train tokenizer --run runs/tokenizer --data.corpora CORPUS [CORPUS ...]
 
-Corpora are prepared with a stride of one second (`--stride-seconds 1`), in windows of about 256 patches. Batch 1024;
-the learning rate is the published 5e-5 for each 128 windows of a batch. 7.5 million parameters are trained. The paper
-gives no score of the tokenizer; predicting the mean costs 1 in amplitude and 1 in phase.
+Windows of four seconds, one beginning every second: 256 patches of 64 electrodes (for fewer electrodes the paper takes
+longer windows: `--data.window-seconds 8` for 32). Batch 1024; the learning rate is the published 5e-5 for each 128
+windows of a batch. 7.5 million parameters are trained. The paper gives no score of the tokenizer; predicting the mean
+costs 1 in amplitude and 1 in phase.
 """
 
 from labram_jax.config import (
@@ -17,7 +18,7 @@ from labram_jax.config import (
 
 config = TokenizerStageConfig(
     run="runs/tokenizer",
-    data=DataConfig(batch_rows=1024, patch_slots=256, segments=1),
+    data=DataConfig(window_seconds=4, stride_seconds=1, batch_rows=1024, patch_slots=256, segments=1),
     optimizer=OptimizerConfig(
         learning_rate=4e-4,
         final_learning_rate=1e-5,

@@ -1,82 +1,79 @@
 """Builds a corpus: surveys the recordings, prepares shards side by side, and puts the result in its place."""
 
+import bisect
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mne
+import pandas as pd
 
 from data_prep.beam import beam_workers
-from data_prep.plan import CorpusPlan
-from data_prep.report import BuildReport
-from data_prep.shard import RecordingReport, ShardJob, ShardReport, prepare_shard
-from data_prep.survey import Configuration, Survey, SurveyJob, configurations, shards, survey
+from data_prep.finish import finish
+from data_prep.report import BuildReport, count_windows
+from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, prepare_shard, printable
+from data_prep.survey import Survey, SurveyJob, montages, shards, survey
+from data_prep.table import CorpusTable, split_table
 from data_prep.workers import RunAll, processes
-from data_prep.writer import finish_configuration
-from labram_jax.data.schema import CORPUS_FILE, SPLITS, ConfigurationInfo, CorpusInfo, record_features
+from labram_jax.data.schema import CORPUS_FILE, FORMAT, RATE_HZ, RECORD_SAMPLES
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
-# Raised when the same plan would give other windows than before, so that old shards are not mixed with new ones.
-_RECIPE_VERSION = 1
+# Raised when the same table would give other shards than before, so that old ones are not mixed with new ones.
+_RECIPE_VERSION = 2
 _FINGERPRINT_FILE = "fingerprint.json"
 _SHARDS_FOLDER = "shards"
 
 
 def build(
-    plan: CorpusPlan,
+    table: CorpusTable,
     out: Path,
     *,
     jobs: int = 1,
     beam: Sequence[str] | None = None,
-    dtype: str = "float16",
     recordings_per_shard: int = 8,
     overwrite: bool = False,
 ) -> BuildReport:
-    """Prepares the recordings of `plan` as a corpus in the folder `out`, with `jobs` processes or on Apache Beam.
+    """Prepares the recordings of `table` as a corpus in the folder `out`, with `jobs` processes or on Apache Beam.
 
     `beam` holds Beam's pipeline options; None keeps the work on this machine. The bytes do not depend on who does it.
-    A recording that cannot be used is listed with its reason and stops nothing. The work happens in `out.partial`
-    shard by shard: a build that was killed continues there if plan and files are the same. `out` appears when all
-    is whole; with `overwrite` it then takes the place of a corpus that is there.
-    Raises InputError where `out` is taken or nothing at all is usable; then nothing is left behind.
+    A recording that cannot be used, whatever it raises, is listed with its reason and stops nothing. The work happens
+    in `out.partial` shard by shard: a build that was killed continues there if table and files are the same. `out`
+    appears when all is whole; with `overwrite` it then takes the place of a corpus that is there.
+
+    Raises:
+      InputError: `out` is taken, the table cannot be split, or nothing at all is usable; then nothing is left behind.
     """
     out = Path(out)
     _check_out(out, overwrite)
-    if not plan.recordings:
-        raise _nothing_usable(plan, [RecordingReport(path, path, "", reason) for path, reason in plan.unusable])
-    if beam is None:
-        workers = processes(min(jobs, len(plan.recordings)))
-    else:
-        workers = beam_workers(beam, out, [planned.path for planned in plan.recordings])
+    files = _files(table.rows)
+    if not files:
+        raise _nothing_usable(table, _unusable(table))
+    # Where lengths do not matter it is split before any file is opened: faults are told at once, and the outcome does
+    # not depend on which files can be read.
+    split = None if table.split.by == "time" else split_table(table.rows, table.split, {})
+    workers = processes(min(jobs, len(files))) if beam is None else beam_workers(beam, out, [f.path for f in files])
     with workers as run_all:
-        surveys = _survey_all(plan, run_all)
-        found = configurations(plan, surveys)
-        if not found:
-            raise _nothing_usable(plan, _reports(plan, surveys, []))
+        surveys = _survey_all(table, files, run_all)
+        if all(seen.reason is not None for seen in surveys):
+            raise _nothing_usable(table, _reports(files, surveys, []) + _unusable(table))
+        spans = _usable_spans(table, split, files, surveys)
+        usable = {place: seen for place, seen in enumerate(surveys) if seen.reason is None}
+        found = montages(usable)
         partial = out.with_name(f"{out.name}.partial")
-        _start_or_continue(partial, _fingerprint(plan, dtype, recordings_per_shard))
-        shard_jobs = shards(plan, found, surveys, partial / _SHARDS_FOLDER, dtype, recordings_per_shard)
+        _start_or_continue(partial, _fingerprint(table, files, recordings_per_shard))
+        shard_jobs = shards(found, files, usable, table.recipe, partial / _SHARDS_FOLDER, recordings_per_shard)
         results = _prepare_all(shard_jobs, run_all)
-    reports = _reports(plan, surveys, results)
+    reports = _reports(files, surveys, results) + _unusable(table)
     if all(report.reason is not None for report in reports):
         shutil.rmtree(partial)
-        raise _nothing_usable(plan, reports)
-    filled = [_finish(plan, found_here, partial, shard_jobs, results, dtype) for found_here in found]
-    info = CorpusInfo(
-        name=plan.name,
-        configurations=tuple(entry for entry in filled if entry.splits),
-        classes=plan.classes,
-        label=plan.label,
-        outputs=plan.outputs,
-        filters=None if plan.filters is None else asdict(plan.filters),
-        provenance=plan.provenance,
-    )
-    report = BuildReport(out, info, tuple(reports), plan.quality)
+        raise _nothing_usable(table, reports)
+    info, tables = finish(table, spans, found, results, partial)
+    report = BuildReport(out, info, tuple(reports), tables, count_windows(partial, info, tables))
     report.write(partial)
     _put_in_place(partial, out)
     return report
@@ -92,14 +89,37 @@ def _check_out(out: Path, overwrite: bool) -> None:
         raise InputError(f"{out} exists and is not a corpus: it will not be overwritten; choose another folder.")
 
 
-def _survey_all(plan: CorpusPlan, run_all: RunAll) -> list[Survey]:
-    recipe = plan.recipe()
-    surveys: list[Survey] = [Survey()] * len(plan.recordings)
-    with Progress(f"{plan.name}: headers", len(plan.recordings)) as progress:
-        for place, seen in run_all(survey, [SurveyJob(recipe, planned) for planned in plan.recordings]):
+def _files(rows: pd.DataFrame) -> list[RecordingFile]:
+    """Returns the recordings of a table, in the order of their first rows; one without a subject is its own."""
+    firsts = rows.drop_duplicates("recording")
+    return [
+        RecordingFile(Path(path), part or "", recording, recording if pd.isna(subject) else subject)
+        for path, part, recording, subject in firsts[["path", "part", "recording", "subject"]].itertuples(index=False)
+    ]
+
+
+def _survey_all(table: CorpusTable, files: Sequence[RecordingFile], run_all: RunAll) -> list[Survey]:
+    surveys: list[Survey] = [Survey()] * len(files)
+    with Progress(f"{table.name}: headers", len(files)) as progress:
+        for place, seen in run_all(survey, [SurveyJob(table.recipe, file) for file in files]):
             surveys[place] = seen
             progress.update()
     return surveys
+
+
+def _usable_spans(
+    table: CorpusTable, split: pd.DataFrame | None, files: Sequence[RecordingFile], surveys: list[Survey]
+) -> pd.DataFrame:
+    """Returns the rows of the recordings that can be used, split; those without any row get a reason in `surveys`."""
+    seconds = {file.recording: seen.seconds for file, seen in zip(files, surveys, strict=True) if seen.reason is None}
+    spans = split_table(table.rows, table.split, seconds) if split is None else split
+    spans = spans[spans["recording"].isin(seconds.keys())].reset_index(drop=True)
+    placed = set(spans["recording"])
+    for place, (file, seen) in enumerate(zip(files, surveys, strict=True)):
+        if seen.reason is None and file.recording not in placed:
+            reason = f"Its spans lie outside of it (the recording has {seen.seconds:.1f} s)."
+            surveys[place] = Survey((), seen.seconds, reason, seen.notes)
+    return spans
 
 
 def _prepare_all(shard_jobs: Sequence[ShardJob], run_all: RunAll) -> list[tuple[ShardJob, ShardReport]]:
@@ -110,55 +130,69 @@ def _prepare_all(shard_jobs: Sequence[ShardJob], run_all: RunAll) -> list[tuple[
     with Progress("preparing recordings", total) as progress:
         if finished:
             progress.write(f"continuing an interrupted build: {finished} of {total} recordings are prepared already")
+        seconds = 0.0
         for place, report in run_all(prepare_shard, shard_jobs):
             reports[place] = report
-            kept = sum(sum(done.counts.values()) for done in reports.values())
-            progress.update(len(shard_jobs[place].recordings), f"{kept} windows")
+            seconds += sum(samples for entry in report.recordings for _, samples in entry.pieces) / RATE_HZ
+            progress.update(len(shard_jobs[place].recordings), f"{seconds / 3600:.2f} h of signal")
     return [(job, reports[place]) for place, job in enumerate(shard_jobs)]
 
 
 def _reports(
-    plan: CorpusPlan, surveys: Sequence[Survey], results: Sequence[tuple[ShardJob, ShardReport]]
+    files: Sequence[RecordingFile], surveys: Sequence[Survey], results: Sequence[tuple[ShardJob, ShardReport]]
 ) -> list[RecordingReport]:
-    """Returns one report for each recording in the plan's order, then those refused while planning."""
+    """Returns one report for each recording, in the table's order."""
     prepared = {report.recording: report for _, result in results for report in result.recordings}
-    reports = []
-    for planned, seen in zip(plan.recordings, surveys, strict=True):
-        refused = RecordingReport(str(planned.path), planned.recording, planned.subject, seen.reason)
-        reports.append(prepared.get(planned.recording, refused))
-    return reports + [RecordingReport(path, path, "", reason) for path, reason in plan.unusable]
-
-
-def _finish(
-    plan: CorpusPlan,
-    configuration: Configuration,
-    partial: Path,
-    shard_jobs: Sequence[ShardJob],
-    results: Sequence[tuple[ShardJob, ShardReport]],
-    dtype: str,
-) -> ConfigurationInfo:
-    """Moves the shards of one configuration together as a TFDS directory; one without windows gets none."""
-    mine = [(job, report) for job, report in results if job.folder.name == configuration.name]
-    split_shards = {split: [(job.shard_file(split), report.counts[split]) for job, report in mine] for split in SPLITS}
-    counts: dict[str, int] = {}
-    if any(count for shard in split_shards.values() for _, count in shard):
-        features = record_features(
-            len(configuration.electrodes), configuration.seconds, dtype, plan.label, plan.outputs
+    return [
+        prepared.get(file.recording)
+        or RecordingReport(
+            *map(printable, (str(file.path), file.recording, file.subject)),
+            *(seen.reason, list(seen.notes)),
+            seconds=seen.seconds,
         )
-        metadata = {"electrodes": list(configuration.electrodes), "corpus": plan.name}
-        counts = finish_configuration(partial / configuration.name, features, split_shards, metadata)
-    return ConfigurationInfo(configuration.name, configuration.electrodes, configuration.seconds, counts)
+        for file, seen in zip(files, surveys, strict=True)
+    ]
 
 
-def _fingerprint(plan: CorpusPlan, dtype: str, recordings_per_shard: int) -> str:
+def _unusable(table: CorpusTable) -> list[RecordingReport]:
+    """Returns reports of what was refused before it was opened."""
+    return [RecordingReport(*map(printable, (path, path, "", reason))) for path, reason in table.unusable]
+
+
+def _fingerprint(table: CorpusTable, files: Sequence[RecordingFile], recordings_per_shard: int) -> str:
     """Returns a text that changes whenever the shards would."""
-    files = {}
-    for planned in plan.recordings:
-        if planned.path.exists():
-            state = planned.path.stat()
-            files[str(planned.path)] = (state.st_size, state.st_mtime_ns)
-    content = [_RECIPE_VERSION, mne.__version__, asdict(plan), files, dtype, recordings_per_shard]
+    rows = table.rows.astype(object).where(table.rows.notna(), None).to_numpy().tolist()
+    versions = (_RECIPE_VERSION, FORMAT, RECORD_SAMPLES, mne.__version__)
+    content = [
+        *(versions, table.name, list(table.rows.columns), rows, asdict(table.recipe), asdict(table.split)),
+        *(table.classes, _states({file.path for file in files}), recordings_per_shard),
+    ]
     return hashlib.sha256(json.dumps(content, default=_name_of).encode()).hexdigest()
+
+
+def _states(paths: Iterable[Path]) -> Mapping[str, tuple[int, int]]:
+    """Returns size and time of change of each recording and of what belongs to it: files whose names begin alike."""
+    states, listings = {}, {}
+    for path in sorted(paths):
+        if path.parent not in listings:
+            listings[path.parent] = _names(path.parent)
+        names, stem = listings[path.parent], path.stem.removesuffix("_eeg")
+        for name in names[bisect.bisect_left(names, stem) :]:
+            if not name.startswith(stem):
+                break
+            try:
+                state = (path.parent / name).stat()
+            except OSError:  # a link to nowhere
+                continue
+            states[str(path.parent / name)] = (state.st_size, state.st_mtime_ns)
+    return states
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError:  # it is not there or may not be listed, of which the survey tells
+        return []
 
 
 def _name_of(value: Any) -> str:
@@ -166,7 +200,7 @@ def _name_of(value: Any) -> str:
 
 
 def _start_or_continue(partial: Path, fingerprint: str) -> None:
-    """Keeps the shards of an interrupted build of the same plan; removes those of another."""
+    """Keeps the shards of an interrupted build of the same table; removes those of another."""
     file = partial / _FINGERPRINT_FILE
     if partial.exists():
         if not file.is_file():
@@ -189,9 +223,9 @@ def _put_in_place(partial: Path, out: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _nothing_usable(plan: CorpusPlan, reports: Sequence[RecordingReport]) -> InputError:
+def _nothing_usable(table: CorpusTable, reports: Sequence[RecordingReport]) -> InputError:
     if not reports:
-        return InputError(f"The corpus {plan.name} has no recordings: check the source folder.")
+        return InputError(f"The corpus {table.name} has no recordings: check the source folder.")
     first = "; ".join(report.why_unusable().rstrip(".") for report in reports[:3])
     more = f"; and {len(reports) - 3} more" if len(reports) > 3 else ""
-    return InputError(f"None of the {len(reports)} recordings of {plan.name} can be used ({first}{more}).")
+    return InputError(f"None of the {len(reports)} recordings of {table.name} can be used ({first}{more}).")

@@ -1,30 +1,32 @@
-"""The way in from the command line: a corpus' name and a source become a corpus on disk."""
+"""The way in: a corpus' name and a source become a corpus on disk."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from data_prep.build import build
-from data_prep.corpora import planner
-from data_prep.options import PrepareOptions
-from data_prep.plan import FINITE_ONLY, QualityLimits
+from data_prep.corpora import corpus_module
+from data_prep.options import BuildOptions
 from data_prep.report import BuildReport
+from labram_jax.errors import InputError
 
 
-def prepare(corpus: str, source: Path | None, out: Path, options: PrepareOptions) -> BuildReport:
-    """Prepares the corpus called `corpus` from the folder `source` into the folder `out`.
+def prepare(corpus: str, source: Path | None, out: Path, options: BuildOptions | None = None) -> BuildReport:
+    """Prepares the corpus called `corpus` from `source` into the folder `out`.
 
-    `source` None lets a corpus fetch its recordings where it can. Raises InputError for an unknown corpus, a source
-    that cannot be used, and an `out` that is taken.
+    `options` are the corpus' own (`data_prep.corpora.<corpus>.Options`); None takes their defaults. `source` None lets
+    a corpus fetch its recordings where it can.
+
+    Raises:
+      InputError: an unknown corpus, options of another one, a source that cannot be used, or an `out` that is taken.
     """
-    plan = planner(corpus)(source, options)
-    if options.quality is not None:
-        plan = replace(plan, quality={"check": QualityLimits(), "finite": FINITE_ONLY}[options.quality])
+    module = corpus_module(corpus)
+    options = module.Options() if options is None else options
+    if not isinstance(options, module.Options):
+        raise InputError(f"{corpus} takes {module.__name__}.Options, not {type(options).__module__}.Options.")
     return build(
-        plan,
+        module.table(source, options),
         out,
         jobs=options.processes,
         beam=options.beam,
-        dtype=options.dtype,
         recordings_per_shard=options.recordings_per_shard,
         overwrite=options.overwrite,
     )

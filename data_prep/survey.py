@@ -1,19 +1,15 @@
 """Looks at the headers of all recordings before any is prepared, and deals them out into shards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep import recording
-from data_prep.clean import pick
-from data_prep.plan import CorpusPlan, RecordingPlan
-from data_prep.shard import ShardJob
-from data_prep.windows import default_seconds
+from data_prep.cleaning.channels import derivation
+from data_prep.recipe import Recipe
+from data_prep.shard import RecordingFile, ShardJob, check_name, open_reader, reason_of
 from labram_jax.data.schema import RATE_HZ
-from labram_jax.errors import InputError
-from labram_jax.montage import known
 
-# A shard is held in memory while it is written: half a gigabyte in float16.
+# A shard is what a killed build has to make again: half a gigabyte in float16.
 _SHARD_SAMPLES = 2**28
 
 
@@ -21,93 +17,85 @@ _SHARD_SAMPLES = 2**28
 class SurveyJob:
     """One recording whose header is to be read, and how."""
 
-    recipe: CorpusPlan
-    recording: RecordingPlan
+    recipe: Recipe
+    file: RecordingFile
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The header of one recording: its montage, or the `reason` why it cannot be used."""
+    """The header of one recording: its electrodes in order, or the `reason` why it cannot be used."""
 
     electrodes: tuple[str, ...] = ()
     seconds: float = 0.0
     reason: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """One montage at one window length, and which recordings (by their place in the plan) have it."""
+class Montage:
+    """Electrodes that some recordings share, in the order of the first of them, and these recordings' places."""
 
     name: str
     electrodes: tuple[str, ...]
-    seconds: int
     members: tuple[int, ...]
 
 
 def survey(job: SurveyJob) -> Survey:
     """Reads the header of one recording; a pure function of the file and the recipe."""
-    recipe, planned = job.recipe, job.recording
+    seconds, notes = 0.0, ()
     try:
-        if planned.header is not None:
-            channels, seconds = known(planned.header.channels, recipe.aliases), planned.header.seconds
-        else:
-            raw = (recipe.reader or recording.read)(planned.path, planned.group)
-            channels, seconds = recording.channels(raw, recipe.aliases), recording.seconds(raw)
-        return Survey(tuple(pick(channels, recipe.electrodes)), seconds)
-    except InputError as error:
-        return Survey(reason=str(error))
+        check_name(job.file)
+        header = open_reader(job.file, job.recipe).header
+        seconds, notes = header.seconds, header.notes
+        return Survey(derivation(header, job.recipe).electrodes, seconds, None, notes)
+    except Exception as error:  # one recording never ends a build, whatever its reader meets
+        return Survey((), seconds, reason_of(error), notes)
 
 
-def configurations(plan: CorpusPlan, surveys: Sequence[Survey]) -> tuple[Configuration, ...]:
-    """Groups recordings by montage, whatever the order of their channels; the first recording's order is taken."""
+def montages(surveys: Mapping[int, Survey]) -> tuple[Montage, ...]:
+    """Groups recordings by their electrodes, whatever the order of their channels; `surveys` go by place."""
     orders: dict[frozenset[str], tuple[str, ...]] = {}
     members: dict[frozenset[str], list[int]] = {}
-    for index, seen in enumerate(surveys):
-        if seen.reason is None:
-            montage = frozenset(seen.electrodes)
-            orders.setdefault(montage, seen.electrodes)
-            members.setdefault(montage, []).append(index)
-    result, names = [], {}
-    for montage, electrodes in sorted(orders.items(), key=lambda item: (len(item[1]), item[1])):
-        seconds = plan.window_seconds or default_seconds(len(electrodes))
-        name = f"{len(electrodes)}ch-{seconds}s"
+    for place, seen in surveys.items():
+        shared = frozenset(seen.electrodes)
+        orders.setdefault(shared, seen.electrodes)
+        members.setdefault(shared, []).append(place)
+    found, names = [], {}
+    for shared, electrodes in sorted(orders.items(), key=lambda item: (len(item[1]), item[1])):
+        name = f"{len(electrodes)}ch"
         names[name] = names.get(name, 0) + 1
         suffix = f"-{names[name]}" if names[name] > 1 else ""
-        result.append(Configuration(name + suffix, electrodes, seconds, tuple(members[montage])))
-    return tuple(result)
+        found.append(Montage(name + suffix, electrodes, tuple(members[shared])))
+    return tuple(found)
 
 
 def shards(
-    plan: CorpusPlan,
-    found: Sequence[Configuration],
-    surveys: Sequence[Survey],
+    found: Sequence[Montage],
+    files: Sequence[RecordingFile],
+    surveys: Mapping[int, Survey],
+    recipe: Recipe,
     folder: Path,
-    dtype: str,
     recordings_per_shard: int,
 ) -> list[ShardJob]:
-    """Deals the recordings of each configuration out into shards, in the plan's order; long ones fill one sooner."""
-    recipe, jobs = plan.recipe(), []
-    for configuration in found:
+    """Deals the recordings of each montage out into shards, in order; long ones fill one sooner."""
+    jobs = []
+    for montage in found:
         batches: list[list[int]] = []
         samples = 0.0
-        for index in configuration.members:
-            more = surveys[index].seconds * RATE_HZ * len(configuration.electrodes)
+        for place in montage.members:
+            more = surveys[place].seconds * RATE_HZ * len(montage.electrodes)
             if not batches or len(batches[-1]) == recordings_per_shard or samples + more > _SHARD_SAMPLES:
                 batches.append([])
                 samples = 0.0
-            batches[-1].append(index)
+            batches[-1].append(place)
             samples += more
         jobs += [
             ShardJob(
-                folder=folder / configuration.name,
+                folder=folder / montage.name,
                 name=f"{number:05d}",
                 recipe=recipe,
-                recordings=tuple(plan.recordings[index] for index in batch),
-                electrodes=configuration.electrodes,
-                seconds=configuration.seconds,
-                dtype=dtype,
-                label=plan.label,
-                outputs=plan.outputs,
+                recordings=tuple(files[place] for place in batch),
+                electrodes=montage.electrodes,
             )
             for number, batch in enumerate(batches)
         ]

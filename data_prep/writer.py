@@ -1,15 +1,16 @@
-"""Writes windows into ArrayRecord shards, and makes a folder of shards a TFDS dataset."""
+"""Writes records into ArrayRecord shards, and makes a folder of shards a TFDS dataset with its quality beside it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
-from labram_jax.data.schema import shard_name
+from labram_jax.data.schema import QUALITY_FILE, SIGNAL, shard_name
 from labram_jax.errors import InputError
 
 # One record a chunk makes any record readable alone, which a global shuffle needs. EEG hardly compresses (8 %
@@ -47,59 +48,60 @@ def _serialize(record: Mapping[str, Any], features: tfds.features.FeaturesDict) 
     return example.SerializeToString(deterministic=True)
 
 
-def finish_configuration(
+def finish_montage(
     directory: Path,
     features: tfds.features.FeaturesDict,
-    split_shards: Mapping[str, Sequence[tuple[Path, int]]],
+    shards: Sequence[tuple[Path, int]],
+    qualities: Sequence[Path],
     metadata: Mapping[str, Any],
-) -> dict[str, int]:
-    """Makes `directory` a folder that `tfds.builder_from_directory` opens; returns the windows of each split.
+) -> int:
+    """Makes `directory` a folder that `tfds.builder_from_directory` opens, and returns its number of records.
 
-    `split_shards` names for each split the shards that `write_shard` made, in order, with their counts;
-    those without records are left out, and so is a split without any. Shards move to their final names
-    inside `directory`; after an interruption the call may be repeated. `metadata` (JSON values) is kept
-    beside the data. The first and the last record of each split are read back.
+    `shards` are those that `write_shard` made, in order, with their numbers of records; those without any are left
+    out. They move to their final names inside `directory`; after an interruption the call may be repeated.
+    `qualities` are arrays (uint8 [seconds, C], `.npy`) that become one beside the records. `metadata` (JSON values) is
+    kept too. The first and the last record are read back.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    lengths: dict[str, list[int]] = {}
-    for split, shards in split_shards.items():
-        filled = [(path, count) for path, count in shards if count]
-        for number, (path, _) in enumerate(filled):
-            final = directory / shard_name(split, number, len(filled))
-            if path.exists() or not final.exists():  # else it was moved before an interruption
-                path.replace(final)
-        if filled:
-            lengths[split] = [count for _, count in filled]
+    filled = [(path, count) for path, count in shards if count]
+    lengths = [count for _, count in filled]
+    names = [shard_name(number, len(filled)) for number in range(len(filled))]
+    for (path, _), name in zip(filled, names, strict=True):
+        if path.exists() or not (directory / name).exists():  # else it was moved before an interruption
+            path.replace(directory / name)
+    size = sum((directory / name).stat().st_size for name in names)
     tfds.folder_dataset.write_metadata(
         data_dir=directory,
         features=features,
-        split_infos=[_split_info(directory, split, counts) for split, counts in lengths.items()],
+        split_infos=[tfds.core.SplitInfo(name=SIGNAL, shard_lengths=lengths, num_bytes=size)],
         metadata=tfds.core.MetadataDict(metadata),
         check_data=False,  # it would import TensorFlow; `_read_back` checks instead
     )
-    counts = {split: sum(shard_lengths) for split, shard_lengths in lengths.items()}
-    _read_back(directory, counts)
-    return counts
+    _join(qualities, directory / QUALITY_FILE)
+    _read_back(directory, sum(lengths))
+    return sum(lengths)
 
 
-def _split_info(directory: Path, split: str, shard_lengths: list[int]) -> tfds.core.SplitInfo:
-    names = [shard_name(split, number, len(shard_lengths)) for number in range(len(shard_lengths))]
-    return tfds.core.SplitInfo(
-        name=split,
-        shard_lengths=shard_lengths,
-        num_bytes=sum((directory / name).stat().st_size for name in names),
-    )
+def _join(parts: Sequence[Path], whole: Path) -> None:
+    """Puts arrays one behind the other into one file, one of them in memory at a time."""
+    shapes = [np.load(part, mmap_mode="r").shape for part in parts]
+    seconds, electrodes = sum(shape[0] for shape in shapes), shapes[0][1]
+    joined = np.lib.format.open_memmap(whole, mode="w+", dtype=np.uint8, shape=(seconds, electrodes))
+    start = 0
+    for part, (rows, _) in zip(parts, shapes, strict=True):
+        joined[start : start + rows] = np.load(part)
+        start += rows
+    joined.flush()
 
 
-def _read_back(directory: Path, counts: Mapping[str, int]) -> None:
+def _read_back(directory: Path, count: int) -> None:
     builder = tfds.builder_from_directory(directory)
-    for split, count in counts.items():
-        source = builder.as_data_source(split)
-        if len(source) != count:
-            raise InputError(
-                f"The shards of {directory} ({split}) hold {len(source)} windows instead of {count}: "
-                "another program may have changed them; prepare the corpus again."
-            )
-        for record in (source[0], source[count - 1]):
-            if record["eeg"].shape != builder.info.features["eeg"].shape:
-                raise InputError(f"A record of {directory} ({split}) reads back with shape {record['eeg'].shape}.")
+    source = builder.as_data_source(SIGNAL)
+    if len(source) != count:
+        raise InputError(
+            f"The shards of {directory} hold {len(source)} records instead of {count}: "
+            "another program may have changed them; prepare the corpus again."
+        )
+    for record in (source[0], source[count - 1]):
+        if record["eeg"].shape != builder.info.features["eeg"].shape:
+            raise InputError(f"A record of {directory} reads back with shape {record['eeg'].shape}.")

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 from labram_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from labram_jax.data.corpus import open_corpus
     from labram_jax.inference import Classifier, Encoder, Tokenizer, load
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "load"]
+__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "load", "open_corpus"]
 
 
 def __getattr__(name: str):
@@ -17,4 +18,8 @@ def __getattr__(name: str):
         from labram_jax import inference
 
         return getattr(inference, name)
+    if name == "open_corpus":
+        from labram_jax.data.corpus import open_corpus
+
+        return open_corpus
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal
 
 import tyro
@@ -43,31 +44,41 @@ def demo(arguments: Sequence[str]) -> None:
     _call(run, "demo", arguments)
 
 
-def prepare(arguments: Sequence[str]) -> None:
-    options = importlib.import_module("data_prep.options")
+def prepare(arguments: Sequence[str]) -> int | None:
     corpora = importlib.import_module("data_prep.corpora")
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_corpora(corpora))
+        if arguments:
+            raise SystemExit(0)
+        return 2
+    corpus, *rest = arguments
+    module = corpora.corpus_module(corpus)
     # What follows --beam is Beam's own, which tyro could not tell from ours.
-    end = list(arguments).index("--beam") if "--beam" in arguments else len(arguments)
-    beam = {"beam": tuple(arguments[end + 1 :])} if end < len(arguments) else {}
+    end = rest.index("--beam") if "--beam" in rest else len(rest)
+    beam = {"beam": tuple(rest[end + 1 :])} if end < len(rest) else {}
 
     def run(
-        corpus: Positional[str],
-        source: Positional[str],
-        out: Positional[Path],
-        options: Annotated[options.PrepareOptions, tyro.conf.arg(name="")] = options.PrepareOptions(),
+        source: Annotated[Positional[str], tyro.conf.arg(metavar="SOURCE", help=f"{module.SOURCE}.")],
+        out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the corpus' folder, which is made.")],
+        options: Annotated[module.Options, tyro.conf.arg(name="")] = module.Options(),
     ) -> None:
         from data_prep.prepare import prepare
 
         print(prepare(corpus, None if source == "-" else Path(source), out, replace(options, **beam)))
 
-    run.__doc__ = f"""Make a corpus from recordings.
+    _call(run, f"prepare {corpus}", rest[:end], description=module.__doc__)
 
-        Args:
-            corpus: one of {", ".join(corpora.MODULES)}.
-            source: the folder with the recordings; - where the corpus can fetch them by itself.
-            out: the corpus' directory, which must not exist yet.
-        """
-    _call(run, "prepare", arguments[:end])
+
+def _corpora(corpora: ModuleType) -> str:
+    """One line for each corpus: the first of its module's docstring."""
+    titles = {name: corpora.corpus_module(name).__doc__.partition("\n")[0] for name in corpora.MODULES}
+    return "\n".join(
+        (
+            "usage: labram-jax prepare CORPUS SOURCE OUT [options]\n\nMake a corpus from recordings.\n",
+            *(f"  {name:<18}{title}" for name, title in titles.items()),
+            "\n`labram-jax prepare CORPUS --help` tells its options.",
+        )
+    )
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -105,6 +116,8 @@ def evaluate(arguments: Sequence[str]) -> None:
         also: tuple[Path, ...] = (),
         split: Literal["train", "validation", "test"] = "test",
         baseline: bool = True,
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
     ) -> None:
         """Score a model on a split of a corpus.
 
@@ -114,10 +127,13 @@ def evaluate(arguments: Sequence[str]) -> None:
             also: runs of the same recipe with other seeds; scores become mean and standard deviation.
             split: which windows.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
+            stride_seconds: from the start of one window to the next; by default as the model was trained, or the
+                window's length where that is given.
         """
         from labram_jax.evaluation.evaluate import evaluate_seeds
 
-        print(evaluate_seeds([checkpoint, *also], corpus, split, baseline))
+        print(evaluate_seeds([checkpoint, *also], corpus, split, baseline, window_seconds, stride_seconds))
 
     _call(run, "evaluate", arguments)
 
@@ -128,7 +144,8 @@ def embed(arguments: Sequence[str]) -> None:
         source: Positional[Path],
         out: Positional[Path],
         pool: Literal["mean", "class_token", "none"] = "mean",
-        seconds: int = 10,
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
         notch: float | None = 50.0,
     ) -> None:
         """Write features of a corpus or a recording to a .npz file (of a tokenizer: codes).
@@ -138,12 +155,23 @@ def embed(arguments: Sequence[str]) -> None:
             source: a corpus, or one recording in any format that MNE reads.
             out: the file to write.
             pool: one vector a window (mean, class_token), or one a patch (none).
-            seconds: length of the windows that a recording is cut into.
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default that of the corpus' protocol, or
+                that which makes about 256 patches.
+            stride_seconds: from the start of one window to the next; by default the window's length.
             notch: mains frequency to take out of a recording in Hz, or None.
         """
         from labram_jax.evaluation.embed import embed
 
-        for name, shape in embed(checkpoint, source, out, pool=pool, seconds=seconds, notch=notch).items():
+        shapes = embed(
+            checkpoint,
+            source,
+            out,
+            pool=pool,
+            window_seconds=window_seconds,
+            stride_seconds=stride_seconds,
+            notch=notch,
+        )
+        for name, shape in shapes.items():
             print(f"{name}: {' x '.join(map(str, shape))}")
         print(f"written to {out}")
 
@@ -225,8 +253,8 @@ def report(arguments: Sequence[str]) -> None:
     _call(run, "report", arguments)
 
 
-def _call(function: Callable[..., None], name: str, arguments: Sequence[str]) -> None:
-    tyro.cli(function, args=list(arguments), prog=f"labram-jax {name}")
+def _call(function: Callable[..., None], name: str, arguments: Sequence[str], description: str | None = None) -> None:
+    tyro.cli(function, args=list(arguments), prog=f"labram-jax {name}", description=description)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

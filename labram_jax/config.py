@@ -11,6 +11,7 @@ from typing import Literal
 from labram_jax.errors import InputError
 
 PATCH_SAMPLES = 200
+MICROVOLTS_PER_UNIT = 100  # the models were designed for signals in units of 100 microvolts
 SAMPLE_RATE = 200
 TIME_STEPS = 25  # steps per patch that the temporal convolution leaves: 200 samples at stride 8
 ELECTRODE_ROWS = 129  # row 0 is the class token's
@@ -177,6 +178,11 @@ class DataConfig:
     validation_split: str = "validation"
     """Empty: no validation."""
     test_split: str = "test"
+    window_seconds: int | None = None
+    """Length of a window in whole seconds, 1 to 16; by default that of a corpus' protocol, or for each montage that
+    which makes about 256 patches."""
+    stride_seconds: float | None = None
+    """From the start of one window to the next; by default a window's length, so that windows do not overlap."""
     batch_rows: int = 64
     """Rows of a global batch, over all devices."""
     patch_slots: int = 256
@@ -190,6 +196,14 @@ class DataConfig:
     def __post_init__(self):
         for name in ("batch_rows", "patch_slots", "segments", "threads", "prefetch"):
             _require(getattr(self, name) >= 1, f"data.{name} must be at least 1, not {getattr(self, name)}.")
+        _require(
+            self.window_seconds is None or 1 <= self.window_seconds <= TIME_ROWS,
+            f"data.window_seconds must be a whole number from 1 to {TIME_ROWS}, not {self.window_seconds}.",
+        )
+        _require(
+            self.stride_seconds is None or self.stride_seconds >= 1 / SAMPLE_RATE,
+            f"data.stride_seconds must be at least a sample ({1 / SAMPLE_RATE}), not {self.stride_seconds}.",
+        )
         _require(self.workers >= 0, f"data.workers must be at least 0, not {self.workers}.")
         _require(
             not self.weights or len(self.weights) == len(self.corpora),

@@ -4,12 +4,12 @@ import math
 import time
 from pathlib import Path
 
-from data_prep.corpora.simulated import Simulation, simulate
-from data_prep.options import PrepareOptions
+from data_prep.corpora.simulated import Options, Simulation, simulate
 from data_prep.prepare import prepare
 from labram_jax.config import AnyStageConfig, replace
 from labram_jax.configfile import load_file
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.describe import describe
 from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import Evaluation, evaluate
@@ -49,8 +49,8 @@ def _prepare(out: Path, short: bool, seed: int) -> Path:
     corpus, recordings = out / "corpus", out / "recordings"
     if not (corpus / CORPUS_FILE).is_file():
         simulate(recordings, Simulation(seed=seed, subjects=12, seconds=20.0 if short else 60.0))
-        print(prepare("simulated", recordings, corpus, PrepareOptions(window_seconds=4, seed=seed)))
-    print(Corpus.open(corpus).describe())
+        print(prepare("simulated", recordings, corpus, Options(seed=seed)))
+    print(describe(Corpus.open(corpus)))
     return corpus
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from made_corpora import MadeRecording, make_corpus
 
-from data_prep.writer import finish_configuration, write_shard
 from labram_jax.config import (
     ClassifierConfig,
     CodebookTraining,
@@ -29,12 +29,13 @@ from labram_jax.config import (
     replace,
 )
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import ConfigurationInfo, CorpusInfo, record_features
 
 RHYTHMS_HZ = (6, 12, 25)
 CLASSES = ("slow", "middle", "fast")
-# Two montages of different lengths, so that rows hold windows of both: 8 and 3 patches. They share one electrode.
-MONTAGES = ((("FP1", "FP2", "O1", "O2"), 2), (("C3", "C4", "O2"), 1))
+# Two montages of different size, so that rows hold windows of both: 8 and 6 patches. They share one electrode.
+MONTAGES = (("FP1", "FP2", "O1", "O2"), ("C3", "C4", "O2"))
+SECONDS = 2
+SUBJECTS = 3  # of each split
 SPLITS = {"train": 72, "validation": 12, "test": 12}
 CODES = 16
 
@@ -62,38 +63,32 @@ def write_corpus(
     classes: int = 2,
     seed: int = 0,
 ) -> Corpus:
-    """Writes a corpus with as many windows of each montage in each split as `splits` says; classes alternate."""
-    configurations = []
-    for montage, (electrodes, seconds) in enumerate(montages):
-        directory = folder / f"{len(electrodes)}ch-{seconds}s"
-        features = record_features(len(electrodes), seconds, "float32", label, 2 if label == "vector" else None)
-        shards = {}
+    """Writes a corpus with as many windows of each montage in each split as `splits` says; classes alternate.
+
+    Windows of one subject follow each other in one recording; each is a span of its own.
+    """
+    recordings = []
+    for montage, electrodes in enumerate(montages):
         for place, (split, count) in enumerate(splits.items()):
-            seeds = [(seed, montage, place, number) for number in range(count)]
-            records = (_record(len(electrodes), seconds, label, classes, seeds[n], n) for n in range(count))
-            path = folder / f"{directory.name}-{split}"
-            shards[split] = [(path, write_shard(path, records, features))]
-        counts = finish_configuration(directory, features, shards, {})
-        configurations.append(ConfigurationInfo(directory.name, tuple(electrodes), seconds, counts))
+            for subject in range(min(SUBJECTS, count)):
+                numbers = range(subject, count, SUBJECTS)
+                made = [_window(len(electrodes), label, classes, (seed, montage, place, n), n) for n in numbers]
+                spans = [(n * SECONDS, (n + 1) * SECONDS, split, own) for n, (_, own) in enumerate(made)]
+                name = f"{split}{subject}"
+                eeg = np.concatenate([eeg for eeg, _ in made], axis=1)
+                recordings.append(MadeRecording(f"{name}/{montage}", name, electrodes, eeg, spans))
     names = CLASSES[:classes] if label == "class" else None
-    CorpusInfo(folder.name, tuple(configurations), names, label, 2 if label == "vector" else None).write(folder)
-    return Corpus.open(folder)
+    return make_corpus(folder, recordings, names, window_seconds=SECONDS, dtype="float32")
 
 
-def _record(electrodes: int, seconds: int, label: str | None, classes: int, seed: tuple, number: int) -> dict:
+def _window(electrodes: int, label: str | None, classes: int, seed: tuple, number: int) -> tuple[np.ndarray, Any]:
     if label == "vector":
         amplitudes = np.random.default_rng((*seed, 1)).uniform(0, 60, 2)
-        target = {"label": (amplitudes / 60).astype(np.float32)}
+        target = tuple((amplitudes / 60).tolist())
     else:
         amplitudes = 40 * np.eye(len(RHYTHMS_HZ))[number % classes]
-        target = {"label": number % classes} if label == "class" else {}
-    return {
-        "eeg": window(electrodes, seconds, amplitudes, seed).astype(np.float32),
-        "subject": f"s{number % 3}",
-        "recording": f"s{number % 3}/rest",
-        "start_seconds": float(number * seconds),
-        **target,
-    }
+        target = number % classes if label == "class" else None
+    return window(electrodes, SECONDS, amplitudes, seed), target
 
 
 def small_encoder(**changes) -> EncoderConfig:
@@ -126,7 +121,15 @@ def finetuning_config(run: Path, corpora: Sequence[Path], encoder: Path | str = 
 def _config(stage: type[StageConfig], run: Path, corpora: Sequence[Path], epochs: float, changes: dict, **fields):
     config = stage(
         run=str(run),
-        data=DataConfig(tuple(map(str, corpora)), batch_rows=4, patch_slots=16, segments=4, threads=1, prefetch=2),
+        data=DataConfig(
+            tuple(map(str, corpora)),
+            window_seconds=SECONDS,
+            batch_rows=4,
+            patch_slots=16,
+            segments=4,
+            threads=1,
+            prefetch=2,
+        ),
         # A constant rate, so that how long a run is to last does not change its beginning.
         optimizer=OptimizerConfig(learning_rate=2e-3, final_learning_rate=2e-3, warmup_epochs=0, layer_decay=0.9),
         loop=LoopConfig(epochs=epochs, log_every=5, seed=1),

@@ -44,7 +44,7 @@ def inputs(tmp_path_factory, corpus, tokenizer_run) -> Path:
     shutil.copytree(tokenizer_run, root / "tokenizer")
     shutil.copytree(corpus.path, root / "future")
     description = (root / "future" / "corpus.json").read_text()
-    (root / "future" / "corpus.json").write_text(description.replace('"format": 1', '"format": 99'))
+    (root / "future" / "corpus.json").write_text(description.replace('"format": 2', '"format": 99'))
     splits = {"train": 2}
     write_corpus(root / "unlabelled", MONTAGES[:1], splits, label=None)
     write_corpus(root / "three", MONTAGES[:1], splits, classes=3)
@@ -73,24 +73,26 @@ def complaint(stderr: str) -> str:
     return last.removeprefix("labram-jax: ")
 
 
-FINETUNE = "train demo_finetuning --run run --data.patch-slots 16 --data.corpora"
-PRETRAIN = "train demo_pretraining --run run --data.corpora small --data.patch-slots 16"
+FINETUNE = "train demo_finetuning --run run --data.patch-slots 16 --data.window-seconds 2 --data.corpora"
+PRETRAIN = "train demo_pretraining --run run --data.corpora small --data.patch-slots 16 --data.window-seconds 2"
+TRAIN = "train demo_tokenizer --data.corpora small --data.window-seconds 2 --run"
 BAD = {
     "frobnicate": "no command 'frobnicate'; choose one of demo, prepare, train",
     "inspect absent.edf": "nothing at absent.edf: check the path",
     "inspect text/notes.edf": "text/notes.edf .*EEG|text/notes.edf .*EDF",
     "inspect truncated/cut.edf": "cut.edf .*(truncated|shorter|breaks off)",
     "inspect empty": "empty is neither a run, nor a checkpoint",
-    "inspect future": "future has format 99, but this version reads 1: prepare the corpus again",
+    "inspect future": "future has format 99, but this version reads 2: prepare the corpus again",
     "prepare nosuch good out": "no corpus called 'nosuch'; choose one of folder, eegmat",
     "prepare folder absent out": "no folder absent",
     "prepare folder empty out": "empty holds no EEG recording",
     "prepare folder good/good.edf out": "good.edf is one file; give the folder",
     "prepare folder text out --split-by none --jobs 1": "None of the 1 recordings of text .*notes.edf",
     "prepare folder truncated out --split-by none --jobs 1": "None of the 1 recordings of truncated .*cut.edf",
-    "prepare folder unknown out --split-by none --jobs 1": r"known electrode: rename them to 10-20 names",
+    "prepare folder unknown out --split-by none --jobs 1": "None of its 2 channels .*known electrode",
     "prepare folder good out --manifest missing.csv": "missing.csv, line 3: there is no file good/absent.edf",
     "prepare folder good out --manifest absent.csv": "no manifest absent.csv",
+    "prepare folder good out": "--subject-pattern REGEX, .*--split-by time",
     "prepare folder good small --split-by none": "small exists already: choose another folder",
     "prepare folder good empty/.. --split-by none --overwrite": "is not a corpus: it will not be overwritten",
     "train": "Say which configuration to train",
@@ -101,10 +103,11 @@ BAD = {
     "train demo_tokenizer --run run --data.corpora absent": "no corpus absent",
     "train demo_tokenizer --run run --data.corpora good": "good is not a corpus",
     "train demo_tokenizer --run run --data.corpora future": "future has format 99",
-    "train demo_tokenizer --run run --data.corpora small --data.patch-slots 4": "at least 8 patch slots instead of 4",
-    "train demo_tokenizer --run run --data.corpora small --mesh.data 3": r"mesh \(data 3, .* does not fit 1 device",
-    "train demo_tokenizer --run tokenizer --data.corpora small": "tokenizer was started with .*give another run direc",
-    "train demo_tokenizer --run run --data.corpora small --data.train-split dev": "no windows in the split 'dev'",
+    f"{TRAIN} run --data.patch-slots 4": "at least 6 patch slots instead of 4",
+    f"{TRAIN} run --mesh.data 3": r"mesh \(data 3, .* does not fit 1 device",
+    f"{TRAIN} tokenizer": "tokenizer was started with .*give another run direc",
+    "train demo_tokenizer --run run --data.corpora small": "no windows in small .train.: .*data.window_seconds",
+    f"{TRAIN} run --data.train-split dev": "no split 'dev': choose one of train, validation, test",
     PRETRAIN: "give --tokenizer RUN",
     f"{PRETRAIN} --tokenizer absent": "absent does not exist: give a run",
     f"{PRETRAIN} --tokenizer good": "good is neither a run",
@@ -118,10 +121,10 @@ BAD = {
     "evaluate tokenizer unlabelled": "unlabelled has no windows in the split 'test'",
     "embed tokenizer absent.edf out.npz": "no file absent.edf",
     "embed tokenizer truncated/cut.edf out.npz": "cut.edf .*(truncated|shorter|breaks off)",
-    "embed tokenizer unknown/probes.edf out.npz": "known electrode: rename them",
-    "embed tokenizer good/good.edf out.npz --seconds 10": "good.edf lasts 6.0 s, less than one window of 10 s",
-    "embed tokenizer good/good.edf out.npz --seconds 0": "window of 0 seconds cannot be used",
-    "embed tokenizer good/good.edf out.npz --seconds 17": "window of 17 seconds cannot be used",
+    "embed tokenizer unknown/probes.edf out.npz": "None of its 2 channels .*known electrode",
+    "embed tokenizer good/good.edf out.npz --window-seconds 10": "no window of 10 s .*: it lasts 6.0 s",
+    "embed tokenizer good/good.edf out.npz --window-seconds 0": "window of 0 seconds cannot be used",
+    "embed tokenizer good/good.edf out.npz --window-seconds 17": "window of 17 seconds cannot be used",
     "embed tokenizer future out.npz": "future has format 99",
     "embed tokenizer small missing.csv": "missing.csv exists already",
     "convert absent.pth out": "absent.pth",
@@ -191,17 +194,17 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys):
 def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
     """prepare, inspect and embed as a user types them, on a folder of one recording."""
     out = tmp_path / "corpus"
-    arguments = ["--window-seconds", "2", "--split-by", "time", "--jobs", "1"]
+    arguments = ["--split-by", "time", "--jobs", "1"]
     assert cli.main(["prepare", "folder", str(inputs / "good"), str(out), *arguments]) == 0
-    assert "4ch-2s" in capsys.readouterr().out
+    assert "4ch" in capsys.readouterr().out
     assert cli.main(["inspect", str(out)]) == 0
     assert "FP1 FP2 O1 O2" in capsys.readouterr().out
     assert cli.main(["inspect", str(inputs / "good" / "good.edf")]) == 0
     assert "100 Hz" in capsys.readouterr().out
     features = tmp_path / "features.npz"
     recording = str(inputs / "good" / "good.edf")
-    assert cli.main(["embed", str(inputs / "tokenizer"), recording, str(features), "--seconds", "2"]) == 0
-    assert "4ch-2s/features: 3 x 4 x 2" in capsys.readouterr().out and features.is_file()
+    assert cli.main(["embed", str(inputs / "tokenizer"), recording, str(features), "--window-seconds", "2"]) == 0
+    assert "4ch/features: 3 x 4 x 2" in capsys.readouterr().out and features.is_file()
 
 
 def start(command: str, devices: int, cwd: Path) -> subprocess.CompletedProcess:

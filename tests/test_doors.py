@@ -17,14 +17,16 @@ STANDARD = frozenset(sys.stdlib_module_names)
 PROJECT = {
     "labram_jax.errors": (),
     "labram_jax.progress": (),
-    "labram_jax.montage": ("labram_jax.errors",),
+    "labram_jax.contacts": (),
+    "labram_jax.montage": ("labram_jax.contacts", "labram_jax.errors"),
     "labram_jax.config": ("labram_jax.errors", "labram_jax.montage"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
         *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
     ),
     "data_prep": (
-        *("data_prep", "labram_jax.data.schema", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
+        *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
+        *("labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
         "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
     "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),
@@ -34,13 +36,15 @@ PROJECT = {
 OUTSIDE = {
     "labram_jax.errors": frozenset(),
     "labram_jax.progress": STANDARD | {"tqdm"},
+    "labram_jax.contacts": STANDARD,
     "labram_jax.montage": STANDARD | {"numpy", "jaxtyping"},
     "labram_jax.config": STANDARD,
     "labram_jax.configfile": STANDARD,
     "labram_jax.models": (STANDARD | {"numpy", "jax", "flax", "jaxtyping"}) - {"os", "io", "pathlib", "shutil"},
-    "labram_jax.data": STANDARD | {"numpy", "absl", "grain", "tensorflow_datasets", "fsspec", "jaxtyping"},
+    "labram_jax.data": STANDARD
+    | {"numpy", "pandas", "absl", "grain", "tensorflow_datasets", "array_record", "fsspec", "jaxtyping"},
     "data_prep": STANDARD
-    | {"numpy", "scipy", "mne", "h5py", "tensorflow_datasets", "array_record", "jaxtyping", "edfio"},
+    | {"numpy", "scipy", "pandas", "mne", "mne_bids", "h5py", "tensorflow_datasets", "array_record", "jaxtyping"},
     "data_prep.beam": STANDARD | {"apache_beam"},
     "labram_jax.convert.pickles": STANDARD,
     "labram_jax.convert.pickled_objects": STANDARD | {"numpy"},

@@ -6,15 +6,16 @@ import jax
 import numpy as np
 import pytest
 from sentences import refuses
-from small_runs import CODES, MONTAGES, window
+from small_runs import CODES, MONTAGES, SECONDS, window
 
 import labram_jax
 from labram_jax.config import ComputeConfig
 from labram_jax.data.stream import patches
 from labram_jax.inference import Classifier, Encoder, Tokenizer
+from labram_jax.models.patches import model_units
 from labram_jax.models.spectrum import spectrum
 
-ELECTRODES, SECONDS = MONTAGES[0]
+ELECTRODES = MONTAGES[0]
 SHAPE = (12, len(ELECTRODES), SECONDS)
 
 
@@ -117,7 +118,7 @@ def test_codes_and_the_spectra_they_stand_for(trained_tokenizer, eeg):
     assert codes.shape == SHAPE and codes.dtype == np.int32 and set(codes.flat) <= set(range(CODES))
     assert len(np.unique(codes)) > 2
     spectra = trained_tokenizer.reconstruct(eeg, ELECTRODES)
-    for predicted, true in zip(spectra, spectrum(patches(eeg)), strict=True):
+    for predicted, true in zip(spectra, spectrum(model_units(patches(eeg))), strict=True):
         assert predicted.shape == (*SHAPE, 200)
         true = np.asarray(true).reshape(predicted.shape)
         across = {"axis": (1, 2, 3), "keepdims": True}
@@ -159,6 +160,56 @@ def test_hidden_patches_are_hidden(trained_encoder, eeg):
 def test_masks_of_another_shape_or_type_are_refused(trained_encoder, eeg, mask):
     with refuses(r"The mask is .*: give booleans \[N, C, A\] = \(12, 4, 2\)"):
         trained_encoder.code_logits(eeg, ELECTRODES, mask)
+
+
+BADS = {
+    "names": ["Fp2", "EEG O1-REF"],
+    "booleans": np.tile([False, True, True, False], (12, 1)),
+    "some windows": np.arange(12)[:, None] % np.array([3, 4, 5, 100]) == np.array([1, 1, 1, -1]),
+}
+
+
+@pytest.mark.parametrize("bads", BADS.values(), ids=BADS)
+def test_bad_electrodes_take_part_in_nothing(trained_tokenizer, trained_encoder, trained_classifier, eeg, bads):
+    """Whatever they hold, it is as if the others had been given alone; what would be theirs is NaN, or -1."""
+    named = isinstance(bads, list)
+    bad = np.tile([False, True, True, False], (12, 1)) if named else bads
+    noisy = eeg + np.where(bad[..., None], np.nan, 0).astype(np.float32)
+    noisy[0, bad[0], 0] = 1e6
+    found = {
+        "codes": trained_tokenizer.encode(noisy, ELECTRODES, bads=bads),
+        "amplitude": trained_tokenizer.reconstruct(noisy, ELECTRODES, bads=bads)[0],
+        "features": trained_encoder.features(noisy, ELECTRODES, bads=bads),
+        "tokens": trained_encoder.features(noisy, ELECTRODES, pool="none", bads=bads),
+        "scores": trained_encoder.code_logits(noisy, ELECTRODES, np.ones(SHAPE, bool), bads=bads),
+        "logits": trained_classifier.predict_logits(noisy, ELECTRODES, bads=bads),
+    }
+    assert (found["codes"][bad] == -1).all() and (found["codes"][~bad] >= 0).all()
+    for name in ("amplitude", "tokens", "scores"):
+        assert np.isnan(found[name][bad]).all() and np.isfinite(found[name][~bad]).all()
+    for number, own in enumerate(bad):
+        one, names = eeg[number : number + 1, ~own], [e for e, b in zip(ELECTRODES, own, strict=True) if not b]
+        np.testing.assert_array_equal(found["codes"][number][~own], trained_tokenizer.encode(one, names)[0])
+        close(found["amplitude"][number][~own], trained_tokenizer.reconstruct(one, names)[0][0], 1e-4)
+        close(found["features"][number], trained_encoder.features(one, names)[0], 2e-5)
+        close(found["tokens"][number][~own], trained_encoder.features(one, names, pool="none")[0], 2e-5)
+        close(found["logits"][number], trained_classifier.predict_logits(one, names)[0], 2e-5)
+        hidden = np.ones((1, len(names), SECONDS), bool)
+        close(found["scores"][number][~own], trained_encoder.code_logits(one, names, hidden)[0], 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bads", "sentence"),
+    [
+        (["C3"], "bad electrode 'C3' is none of those given"),
+        ("O1", "bads is one text, 'O1': give a list of names"),
+        (np.zeros((3, 4), bool), r"bads has the shape \(3, 4\): give booleans \[N, C\] = \(12, 4\)"),
+        (list(ELECTRODES), "Window 0 has no good electrode"),
+    ],
+)
+def test_bads_that_cannot_be_are_refused(trained_classifier, eeg, bads, sentence):
+    with refuses(sentence):
+        trained_classifier.predict_logits(eeg, ELECTRODES, bads=bads)
 
 
 def with_value(eeg: np.ndarray, value: float) -> np.ndarray:

@@ -1,14 +1,11 @@
-"""The corpora that `labram-jax prepare` knows, each a module with `plan(source, options) -> CorpusPlan`."""
+"""The corpora that `labram-jax prepare` knows.
 
-import dataclasses
-import functools
+Each is a module with its `Options`, the help text `SOURCE`, and `table(source, options) -> CorpusTable`.
+"""
+
 import importlib
-from collections.abc import Callable
-from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
-from data_prep.options import PrepareOptions
-from data_prep.plan import CorpusPlan
 from labram_jax.errors import InputError
 
 MODULES = MappingProxyType(
@@ -23,32 +20,14 @@ MODULES = MappingProxyType(
         "simulated": "data_prep.corpora.simulated",
     }
 )
-# Options that mean something to one corpus alone; elsewhere they would be ignored, so they are refused there.
-SPECIFIC_OPTIONS = MappingProxyType(
-    {
-        "manifest": "folder",
-        "task": "eegmmidb",
-        "subjects": "eegmmidb",
-        "start_fraction": "official-hdf5",
-        "end_fraction": "official-hdf5",
-    }
-)
 
 
-def planner(name: str) -> Callable[[Path | None, PrepareOptions], CorpusPlan]:
-    """Returns the function that plans the corpus which the command line calls `name`.
+def corpus_module(name: str) -> ModuleType:
+    """Returns the module of the corpus which the command line calls `name`.
 
     Raises:
       InputError: there is no such corpus.
     """
     if name not in MODULES:
         raise InputError(f"There is no corpus called {name!r}; choose one of {', '.join(MODULES)}.")
-    return functools.partial(_plan, name)
-
-
-def _plan(name: str, source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    for field in dataclasses.fields(options):
-        owner = SPECIFIC_OPTIONS.get(field.name, name)
-        if owner != name and getattr(options, field.name) != field.default:
-            raise InputError(f"{name} has no use for {field.name}, which is for {owner}; leave it out.")
-    return importlib.import_module(MODULES[name]).plan(source, options)
+    return importlib.import_module(MODULES[name])

@@ -20,11 +20,12 @@ A file `SnnnRmm.edf` is run mm of subject nnn. Tasks:
     movement         left fist, right fist, both fists, both feet (0..3), moved: R03 R05 R07 R09 R11 R13
     imagery          the same, imagined: R04 R06 R08 R10 R12 R14
 
-The last four cut 4 s windows out of the trials that the annotations T1 and T2 mark (about 4.1 s each). By time (the
-default) the first 0.6 of each recording are for training, the next 0.1 for validation, the last 0.3 for testing (0.9,
-0.1 and 0 for `all`); a trial goes whole to where it begins. `--split-by subject` splits whole subjects in the same
-shares. Published work often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly):
-name the others with `--subjects`.
+The last four label the trials that the annotations T1 and T2 mark (about 4.1 s each); their windows are 4 s. By time
+(the default) the first 0.6 of each recording are for training, the next 0.1 for validation, the last 0.3 for testing
+(0.9, 0.1 and 0 for `all`); a trial goes whole to where it begins. `--split-by subject` splits whole subjects in the
+same shares; for `eyes`, where a recording is of one class, only that says what is known of new people. Published work
+often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly): name the others with
+`--subjects`.
 """
 
 import re
@@ -32,17 +33,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import mne
 
-from data_prep.corpora.sources import corpus_plan, existing_folder, recording_name
-from data_prep.corpora.splits import Fractions, chosen_split, cut_in_time, split_at, split_subjects
-from data_prep.options import PrepareOptions
-from data_prep.plan import CorpusPlan, RecordingPlan, Span
-from data_prep.recording import read, seconds
+from data_prep.options import RecordingOptions, SplitOptions
+from data_prep.readers.recording import open_recording
+from data_prep.sources.files import Unusable, existing_folder, find_files, recording_name
+from data_prep.table import CorpusTable, Fractions, Span, rows_of
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 
+SOURCE = "the folder of EEGMMIDB, which holds SnnnRmm.edf; - fetches the runs of the task through MNE"
 SUBJECTS = tuple(range(1, 110))
 
 
@@ -74,57 +76,64 @@ TASKS = MappingProxyType(
 _NAME = re.compile(r"S(\d{3})R(\d{2})(?:[_.-].*)?\.edf")
 
 
-def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    """Plans one task of EEGMMIDB over the recordings that the folder holds, or that MNE fetches without a folder.
+@dataclass(frozen=True)
+class Options(SplitOptions, RecordingOptions):
+    """What may be asked for when preparing EEGMMIDB."""
+
+    task: Literal[tuple(TASKS)] = "all"
+    """What the labels mean; `all` has none."""
+    subjects: tuple[int, ...] | None = None
+    """Take (and fetch) these subjects, 1 to 109; by default all."""
+    split_by: Literal["subject", "time", "none"] = "time"
+    """Time within each recording, whole subjects to one split, or all to train. By default 0.6, 0.1 and 0.3 go to
+    train, validation and test (0.9, 0.1 and 0 for the task all)."""
+
+
+def table(source: Path | None, options: Options) -> CorpusTable:
+    """Returns the table of one task over the recordings that the folder holds, or that MNE fetches without a folder.
 
     Raises:
-      InputError: an unknown task, a folder without runs of the task, no network, or an impossible split.
+      InputError: a folder without runs of the task, or no network.
     """
-    name = options.task or "all"
-    if name not in TASKS:
-        raise InputError(f"eegmmidb has no task {name!r}; choose one of {', '.join(TASKS)}.")
-    task = TASKS[name]
-    by = chosen_split(options, "eegmmidb", "time", ("time", "subject", "none"))
-    fractions = options.fractions or task.fractions
-    runs = _find(source, options.subjects) if source else _fetch(options.subjects or SUBJECTS, sorted(task.labels))
+    task = TASKS[options.task]
+    if source is None:
+        runs, unusable = _fetch(options.subjects or SUBJECTS, sorted(task.labels)), []
+    else:
+        runs, unusable = _find(source, options.subjects)
     runs = {path: run for path, run in runs.items() if run[1] in task.labels}
-    if not runs:
+    if not runs and not unusable:
         wanted = ", ".join(f"R{run:02d}" for run in sorted(task.labels))
-        raise InputError(f"{source} holds no run of the task {name!r} (SnnnRmm.edf, mm of {wanted}); give its folder.")
-    if by == "subject":
-        splits = split_subjects({subject: None for subject, _ in runs.values()}, fractions, options.seed)
-    recordings, unusable = [], []
+        raise InputError(
+            f"{source} holds no run of the task {options.task!r} (SnnnRmm.edf, mm of {wanted}); give its folder."
+        )
+    spans: list[Span] = []
     for path, (subject, run) in runs.items():
-        split = splits[subject] if by == "subject" else {"time": None, "none": "train"}[by]
+        whole = Span(path, recording_name(path, source or path.parents[1]), subject)
         try:
-            spans = _spans(path, task.labels[run], fractions, split)
+            spans += _spans(whole, task.labels[run])
         except InputError as error:
             unusable.append((str(path), str(error)))
-        else:
-            recordings.append(RecordingPlan(path, _recording(path, source), subject, spans))
-    return corpus_plan(
+    return CorpusTable(
         "eegmmidb",
-        recordings,
-        options,
-        classes=task.classes,
-        window_seconds=task.window_seconds,
-        unusable=tuple(unusable),
-        provenance=f"EEGMMIDB v1.0.0, PhysioNet (DOI 10.13026/C28G6P), ODC-By 1.0; task {name}",
+        rows_of(spans),
+        options.split(options.split_by, task.fractions, events=task.window_seconds is not None),
+        options.recipe(),
+        task.classes,
+        task.window_seconds,
+        tuple(unusable),
+        f"EEGMMIDB v1.0.0, PhysioNet (DOI 10.13026/C28G6P), ODC-By 1.0; task {options.task}",
     )
 
 
-def _find(root: Path, subjects: Sequence[int] | None) -> dict[Path, tuple[str, int]]:
+def _find(root: Path, subjects: Sequence[int] | None) -> tuple[dict[Path, tuple[str, int]], list[Unusable]]:
     """Returns the subject and run of every recording below a folder."""
-    matches = {path: _NAME.fullmatch(path.name) for path in sorted(existing_folder(root, "eegmmidb").rglob("*.edf"))}
+    paths, unusable = find_files(existing_folder(root, "eegmmidb", SOURCE), (".edf",))
+    matches = {path: _NAME.fullmatch(path.name) for path in paths}
     return {
         path: (f"S{match[1]}", int(match[2]))
         for path, match in matches.items()
         if match and (subjects is None or int(match[1]) in subjects)
-    }
-
-
-def _recording(path: Path, source: Path | None) -> str:
-    return recording_name(path, source or path.parents[1])
+    }, unusable
 
 
 def _fetch(subjects: Sequence[int], runs: Sequence[int]) -> dict[Path, tuple[str, int]]:
@@ -141,25 +150,19 @@ def _fetch(subjects: Sequence[int], runs: Sequence[int]) -> dict[Path, tuple[str
     return found
 
 
-def _spans(
-    path: Path, labels: int | Mapping[str, int] | None, fractions: Fractions, split: str | None
-) -> tuple[Span, ...]:
-    """Returns the labelled stretches of a run, all in `split`, or cut in time where `split` is None."""
+def _spans(whole: Span, labels: int | Mapping[str, int] | None) -> list[Span]:
+    """Returns the labelled stretches of a run: all of it, or its trials."""
     if not isinstance(labels, Mapping):
-        if split is not None:
-            return (Span(split=split, label=labels),)
-        return cut_in_time(0.0, seconds(read(path)), fractions, labels)
-    raw = read(path)
-    length = seconds(raw)
-    trials = [trial for trial in raw.annotations if trial["description"] in labels and trial["onset"] < length]
+        return [whole._replace(label=labels)]
+    header = open_recording(whole.path).header
+    trials = [trial for trial in header.annotations if trial.text in labels and trial.start_seconds < header.seconds]
     if not trials:
-        raise InputError(f"{path} has no trial (annotations {', '.join(labels)}); it is left out.")
-    return tuple(
-        Span(
-            float(trial["onset"]),
-            float(min(trial["onset"] + trial["duration"], length)),
-            split or split_at(trial["onset"], length, fractions),
-            labels[trial["description"]],
+        raise InputError(f"{whole.path} has no trial (annotations {', '.join(labels)}); it is left out.")
+    return [
+        whole._replace(
+            label=labels[trial.text],
+            start=trial.start_seconds,
+            stop=min(trial.start_seconds + trial.duration_seconds, header.seconds),
         )
         for trial in trials
-    )
+    ]

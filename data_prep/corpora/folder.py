@@ -1,147 +1,170 @@
-"""A folder of one's own recordings, in any EEG format that MNE reads, with an optional manifest.
+"""A folder of one's own recordings, in any EEG format that MNE reads: BIDS, with a manifest, or as they lie.
 
     labram-jax prepare folder RECORDINGS OUT
     labram-jax prepare folder RECORDINGS OUT --manifest labels.csv
+    labram-jax prepare folder BIDS_DATASET OUT --events-column trial_type
 
-Without a manifest every recording below the folder is taken, without a label. Its subject is the `sub-XX` of a BIDS
-name; else the first folder below RECORDINGS that it lies in; else its file name up to the first underscore. Whole
-subjects go to train, validation and test (0.8, 0.1, 0.1 unless `--fractions` says otherwise); `--split-by time` cuts
-every recording instead, and `--split-by none` takes everything for training. Hidden files and folders are left out.
+Every recording below the folder is taken once, whatever links there are, and as one where it is kept in parts; hidden
+files, `derivatives` and `sourcedata` are left out. Who was recorded is never guessed: the manifest says it (column
+subject), `--subject-pattern`, or a BIDS name (sub-XX); without any of them a split by subject is refused.
 
-With a manifest (its columns: `data_prep/corpora/manifest.py`) only what it lists is taken. Where it has a column
-`split`, that decides; else the options do, for subjects with labels such that every split gets its share of them.
+With a manifest (its columns: `data_prep/sources/manifest.py`) only what it lists is taken, and where it has a column
+split, that decides. In a BIDS dataset `channels.tsv` says which channels are EEG and which are bad; labels come from
+`events.tsv` or `participants.tsv` on request. Subjects with the same labels are spread evenly over the splits.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from data_prep.corpora.manifest import Line, read_manifest
-from data_prep.corpora.sources import corpus_plan, existing_folder
-from data_prep.corpora.splits import chosen_split, cut_in_time, split_subjects
-from data_prep.options import PrepareOptions
-from data_prep.plan import CorpusPlan, RecordingPlan, Span
-from data_prep.recording import read, seconds
+from data_prep.options import RecordingOptions, SplitOptions
+from data_prep.readers import bids
+from data_prep.sources.files import (
+    FOLDER_SUFFIXES,
+    SUFFIXES,
+    Unusable,
+    below,
+    existing_folder,
+    find_recordings,
+    recording_names,
+)
+from data_prep.sources.manifest import read_manifest, sorted_classes
+from data_prep.table import CorpusTable, Span, Split, rows_of
+from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
 
+SOURCE = "the folder with the recordings"
 FRACTIONS = (0.8, 0.1, 0.1)
-# The file to open for each EEG format of MNE; its companions (.vmrk, .fdt, ...) are found from there.
-SUFFIXES = (
-    *(".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff", ".mefd", ".nxe"),
-    *(".eeg", ".raw", ".data", ".cdt", ".dap", ".dat", ".nedf", ".lay"),
-)
 
 
-def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    """Plans a folder of recordings.
+@dataclass(frozen=True)
+class Options(SplitOptions, RecordingOptions):
+    """What may be asked for when preparing a folder of recordings."""
+
+    split_by: Literal["subject", "time", "none"] | None = None
+    """Whole subjects to one split (the default), time within each recording, or all to train; left out where the
+    manifest says the splits. By default 0.8, 0.1 and 0.1 go to train, validation and test."""
+    manifest: Path | None = None
+    """A CSV file with one line per stretch of a recording: path, subject, split, label, start, stop."""
+    subject_pattern: str | None = None
+    """Where the path of a recording (below SOURCE) says its subject, as a regular expression: what its first group
+    finds, else the whole match."""
+    events_column: str | None = None
+    """BIDS: label stretches of recordings by this column of events.tsv, such as trial_type."""
+    event_seconds: float | None = None
+    """How long a labelled event lasts, in seconds; by default as long as its duration in events.tsv says."""
+    participants_column: str | None = None
+    """BIDS: label recordings by this column of participants.tsv, such as group."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        labels = ("manifest", "events_column", "participants_column")
+        if len(given := [name for name in labels if getattr(self, name) is not None]) > 1:
+            raise InputError(f"{' and '.join(given)} both say what is to be learnt: give one of them.")
+        if self.event_seconds is not None and (self.events_column is None or not self.event_seconds > 0):
+            raise InputError(f"event_seconds = {self.event_seconds}: give a time above 0 s, with events_column.")
+        try:
+            re.compile(self.subject_pattern or "")
+        except re.error as error:
+            raise InputError(f"subject_pattern {self.subject_pattern!r} is no regular expression ({error}).") from None
+
+
+def table(source: Path | None, options: Options) -> CorpusTable:
+    """Returns the table of a folder of recordings.
 
     Raises:
-      InputError: the folder is absent or holds no recording, the manifest cannot be used, or the split is impossible.
+      InputError: the folder is absent or holds no recording, the manifest cannot be used, or subjects are unknown.
     """
     if source is not None and source.is_file():
         raise InputError(f"{source} is one file; give the folder that it lies in.")
-    root = existing_folder(source, "folder")
+    root = existing_folder(source, "folder", SOURCE)
     if options.manifest is None:
-        classes = None
-        lines = [Line(0, path, None, None, None, 0.0, None) for path in find_recordings(root)]
-        if not lines:
-            raise InputError(f"{root} holds no EEG recording ({', '.join(SUFFIXES)}); give the folder that does.")
+        paths, unusable = find_recordings(root)
+        names = recording_names(paths, root)
+        spans = [Span(path, names[path]) for path in paths]
+        if not spans and not unusable:
+            raise InputError(
+                f"{root} holds no EEG recording ({', '.join(SUFFIXES + FOLDER_SUFFIXES)}; hidden files, derivatives "
+                "and sourcedata do not count); give the folder that does."
+            )
+        spans, classes = _labelled(spans, options, unusable)
     else:
-        manifest = read_manifest(options.manifest, root)
-        lines, classes = manifest.lines, manifest.classes
-    recordings, unusable = _recordings(lines, root, options)
-    provenance = f"recordings of the folder {root.name}"
-    return corpus_plan(root.name, recordings, options, classes=classes, unusable=unusable, provenance=provenance)
-
-
-def find_recordings(root: Path) -> list[Path]:
-    """Returns every recording below `root`, sorted; some formats are folders (.mff), and hidden ones are left out."""
-    found: list[Path] = []
-    for path in sorted(root.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.name.lower().endswith(SUFFIXES):
-            if not _is_companion(path):
-                found.append(path)
-        elif path.is_dir():
-            found += find_recordings(path)
-    return found
-
-
-def subject_of(path: Path, root: Path) -> str:
-    """Returns whose recording it is, by the rule of the module's docstring."""
-    relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    if match := re.search(r"sub-([A-Za-z0-9]+)", str(relative)):
-        return match.group()
-    return relative.parts[0] if len(relative.parts) > 1 else _stem(path).partition("_")[0]
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(next((s for s in SUFFIXES[::-1] if path.name.lower().endswith(s)), ""))] or path.name
-
-
-def _is_companion(path: Path) -> bool:
-    """Says whether a file is a part of another recording: BrainVision's or Curry's signal, a later part of a FIF."""
-    if path.suffix.lower() in (".eeg", ".dat"):
-        return any(path.with_suffix(suffix).exists() for suffix in (".vhdr", ".ahdr", ".dap"))
-    part = re.fullmatch(r"(.+)-\d+(\.fif(\.gz)?)", path.name)
-    return part is not None and path.with_name(part[1] + part[2]).exists()
-
-
-def _recordings(
-    lines: Sequence[Line], root: Path, options: PrepareOptions
-) -> tuple[list[RecordingPlan], tuple[tuple[str, str], ...]]:
-    """Gathers the lines of each recording into its plan; the second value lists what cannot be read."""
-    grouped: dict[Path, list[Line]] = {}
-    for line in lines:
-        grouped.setdefault(line.path, []).append(line)
-    names = _names(grouped, root)
-    subjects = {path: own[0].subject or subject_of(path, root) for path, own in grouped.items()}
-    by = _split_by(lines, options)
-    if by == "subject":
-        profiles: dict[str, set] = {}
-        for path, own in grouped.items():
-            profiles.setdefault(subjects[path], set()).update(line.label for line in own)
-        frozen = {subject: frozenset(labels) for subject, labels in profiles.items()}
-        splits = split_subjects(frozen, options.fractions or FRACTIONS, options.seed)
-    recordings, unusable = [], []
-    for path, own in grouped.items():
-        if by == "time":
-            try:
-                spans = _spans_in_time(own, seconds(read(path)), options)
-            except InputError as error:
-                unusable.append((str(path), str(error)))
-                continue
-        else:
-            split = splits[subjects[path]] if by == "subject" else "train"
-            spans = tuple(Span(o.start_seconds, o.stop_seconds, o.split or split, o.label) for o in own)
-        recordings.append(RecordingPlan(path, names[path], subjects[path], spans))
-    return recordings, tuple(unusable)
-
-
-def _split_by(lines: Sequence[Line], options: PrepareOptions) -> str:
-    if lines[0].split is None:
-        return chosen_split(options, "folder", "subject", ("subject", "time", "none"))
-    if options.split_by is not None or options.fractions is not None:
-        raise InputError("The manifest says the split of every line already; leave split_by and fractions out.")
-    return "manifest"
-
-
-def _spans_in_time(lines: Iterable[Line], length: float, options: PrepareOptions) -> tuple[Span, ...]:
-    fractions = options.fractions or FRACTIONS
-    return tuple(
-        span
-        for line in lines
-        if line.start_seconds < (stop := min(line.stop_or_infinity, length))
-        for span in cut_in_time(line.start_seconds, stop, fractions, line.label)
+        spans, classes = manifest_spans(options.manifest, root)
+        unusable = []
+    spans = [named for span in spans if (named := _with_subject(span, root, options, unusable))]
+    return CorpusTable(
+        root.resolve().name or "folder",
+        rows_of(spans),
+        _split(spans, options),
+        options.recipe(open=bids.open_bids),
+        classes,
+        unusable=tuple(dict(unusable).items()),
+        provenance=f"recordings of the folder {root.resolve().name}",
     )
 
 
-def _names(paths: Iterable[Path], root: Path) -> dict[Path, str]:
-    """Names recordings by their path below `root` without suffix, or with it where two would be named alike."""
-    paths = list(paths)
-    full = {path: (path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths}
-    short = {path: full[path][: len(full[path]) - len(path.name)] + _stem(path) for path in paths}
-    times = Counter(short.values())
-    return {path: short[path] if times[short[path]] == 1 else full[path] for path in paths}
+def manifest_spans(file: Path, root: Path) -> tuple[list[Span], tuple[str, ...] | None]:
+    """Returns the spans that a manifest lists, and its classes."""
+    lines, classes = read_manifest(file, root)
+    names = recording_names(lines["path"].unique(), root)
+    return [Span(path, names[path], *rest) for path, *rest in lines.itertuples(index=False, name=None)], classes
+
+
+def _labelled(
+    spans: Sequence[Span], options: Options, unusable: list[Unusable]
+) -> tuple[list[Span], tuple[str, ...] | None]:
+    """Gives recordings the labels of their BIDS dataset, if any are asked for; what has none becomes unusable."""
+    if options.events_column is None and options.participants_column is None:
+        return list(spans), None
+    found: list[Span] = []
+    for span in spans:
+        try:
+            found += _events(span, options) if options.events_column else [_participant(span, options)]
+        except InputError as error:
+            unusable.append((str(span.path), str(error)))
+    labels, classes = sorted_classes([span.label for span in found])
+    return [span._replace(label=label) for span, label in zip(found, labels, strict=True)], classes
+
+
+def _participant(span: Span, options: Options) -> Span:
+    return span._replace(label=bids.participant_value(span.path, options.participants_column))
+
+
+def _events(span: Span, options: Options) -> list[Span]:
+    events = bids.read_events(span.path, options.events_column)
+    lasting = [event for event in events if (options.event_seconds or event.duration_seconds) > 0]
+    if not lasting:
+        raise InputError(f"The {len(events)} events of {span.path} last 0 s: say how long they are (event_seconds).")
+    # Windows begin on the grid of 200 Hz; an event off it would lose the last one for want of a sample.
+    starts = [round(event.start_seconds * RATE_HZ) / RATE_HZ for event in lasting]
+    return [
+        span._replace(start=start, stop=start + (options.event_seconds or event.duration_seconds), label=event.text)
+        for start, event in zip(starts, lasting, strict=True)
+    ]
+
+
+def _with_subject(span: Span, root: Path, options: Options, unusable: list[Unusable]) -> Span | None:
+    """Adds the subject where the manifest does not say it; None where the pattern finds none."""
+    if span.subject is not None:
+        return span
+    relative = below(span.path, root)
+    if options.subject_pattern is None:
+        return span._replace(subject=bids.subject_of(Path(relative)))
+    match = re.search(options.subject_pattern, relative)
+    subject = match and (match[1] if match.re.groups else match[0])
+    if not subject:
+        unusable.append((str(span.path), f"The subject pattern {options.subject_pattern!r} finds none in {relative}."))
+        return None
+    return span._replace(subject=subject)
+
+
+def _split(spans: Sequence[Span], options: Options) -> Split:
+    if any(span.split is not None for span in spans):
+        if options.split_by is not None or options.fractions is not None:
+            raise InputError("The manifest says the split of every line already; leave split_by and fractions out.")
+        by = "given"
+    else:
+        by = options.split_by or "subject"
+    return options.split(by, FRACTIONS, events=options.events_column is not None)

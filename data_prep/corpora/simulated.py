@@ -3,87 +3,33 @@
     labram-jax prepare simulated RECORDINGS OUT
 
 RECORDINGS is where the files are written: a folder that is absent or empty, or one that an earlier run with the same
-seed has filled. Of 12 subjects, four are recorded with each device (`DEVICES`), 60 s with eyes closed and 60 s with
-eyes open; half of them are for training, a quarter each for validation and testing, every device and both classes in
-each. The files are then read like anybody's own: through the folder reader and the manifest written beside them.
+seed has filled. Of 12 subjects, four are recorded with each device (`data_prep/sources/simulated_folder.py`), 60 s with
+eyes closed and 60 s with eyes open; half of them are for training, a quarter each for validation and testing, every
+device and both classes in each. The files are then read like anybody's own, by the manifest written beside them.
 """
 
-import csv
-import json
-import tempfile
-import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import mne
-import numpy as np
-
-from data_prep.corpora import folder as own_folder
-from data_prep.corpora.simulator import ARTEFACTS, CLASSES, draw_person, simulate_signal
-from data_prep.options import PrepareOptions
-from data_prep.plan import SPLITS, CorpusPlan
+from data_prep.corpora.folder import manifest_spans
+from data_prep.options import RecordingOptions
+from data_prep.sources.simulated_folder import DESCRIPTION, MANIFEST, Simulation, read_description, simulate
+from data_prep.table import CorpusTable, Split, rows_of
 from labram_jax.errors import InputError
-from labram_jax.progress import track
 
-DESCRIPTION = "simulation.json"
-MANIFEST = "manifest.csv"
-# Chances of `ARTEFACTS`: about a third of the recordings has a stretch to be found.
-ARTEFACT_CHANCES = (0.64, 0.12, 0.12, 0.12)
+SOURCE = "the folder for the recordings: absent or empty, or filled by an earlier run with this seed"
 
 
 @dataclass(frozen=True)
-class Device:
-    """A way of recording: file format, rate, electrodes as the file spells them."""
-
-    suffix: str
-    rate_hz: float
-    channels: str
-
-    @property
-    def spellings(self) -> list[str]:
-        names = self.channels.split()
-        return [f"EEG {name.upper()}-REF" for name in names] if self.suffix == ".edf" else names
-
-    @property
-    def electrodes(self) -> list[str]:
-        return self.channels.split()
-
-
-DEVICES = (
-    Device(".edf", 250.0, "Fp1 Fp2 F3 F4 C3 C4 P3 P4 O1 O2 F7 F8 T3 T4 T5 T6 Fz Cz Pz"),
-    Device(
-        ".bdf",
-        256.0,
-        "Fp1 AF3 F7 F3 FC1 FC5 T7 C3 CP1 CP5 P7 P3 Pz PO3 O1 Oz O2 PO4 P4 P8 CP6 CP2 C4 T8 FC6 FC2 F4 F8 AF4 Fp2 Fz Cz",
-    ),
-    Device(
-        ".vhdr",
-        500.0,
-        "Fp1 Fpz Fp2 AF7 AF3 AFz AF4 AF8 F7 F5 F3 F1 Fz F2 F4 F6 F8 FT7 FC5 FC3 FC1 FCz FC2 FC4 FC6 FT8 "
-        "T7 C5 C3 C1 Cz C2 C4 C6 T8 TP7 CP5 CP3 CP1 CPz CP2 CP4 CP6 TP8 P7 P5 P3 P1 Pz P2 P4 P6 P8 "
-        "PO7 PO3 POz PO4 PO8 O1 Oz O2 Iz",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """What decides a simulated folder, and what it remembers of itself; `seconds` is the length of a recording."""
+class Options(RecordingOptions):
+    """What may be asked for when simulating recordings and preparing them."""
 
     seed: int = 0
-    subjects: int = 12
-    seconds: float = 60.0
-
-    def __post_init__(self):
-        if self.subjects < 3 or self.seconds < 1:
-            raise InputError(
-                f"A simulation of {self.subjects} subjects x {self.seconds:g} s cannot be split; "
-                "ask for at least 3 subjects and 1 second."
-            )
+    """Decides everything that is random in the recordings."""
 
 
-def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    """Plans the simulated recordings of a folder, after writing them if it is absent or empty.
+def table(source: Path | None, options: Options) -> CorpusTable:
+    """Returns the table of the simulated recordings of a folder, after writing them if it is absent or empty.
 
     Raises:
       InputError: no folder is given, or it holds other files or another seed's simulation.
@@ -92,66 +38,11 @@ def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
         raise InputError("The simulated corpus needs a folder to write its recordings to; give it as SOURCE.")
     if not (source / DESCRIPTION).exists():
         simulate(source, Simulation(seed=options.seed))
-    found = _described(source / DESCRIPTION)
+    found = read_description(source)
     if found.seed != options.seed:
         raise InputError(
             f"{source} holds a simulation with seed {found.seed}, not {options.seed}; give another folder or that seed."
         )
-    planned = own_folder.plan(source, replace(options, manifest=source / MANIFEST))
-    return replace(planned, name="simulated", provenance=f"simulated recordings: {found}")
-
-
-def simulate(folder: Path, simulation: Simulation = Simulation()) -> Path:
-    """Writes the recordings of a simulation and its manifest into `folder`, whole or not at all; returns the manifest.
-
-    Raises:
-      InputError: the folder is a file or is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} holds other files; give a folder that is absent or empty.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        partial = Path(scratch) / folder.name
-        subjects = track(range(simulation.subjects), "simulating")
-        rows = [row for subject in subjects for row in _write_subject(partial, simulation, subject)]
-        with (partial / MANIFEST).open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        (partial / DESCRIPTION).write_text(json.dumps(asdict(simulation)) + "\n")
-        partial.replace(folder)
-    return folder / MANIFEST
-
-
-def _described(file: Path) -> Simulation:
-    try:
-        return Simulation(**json.loads(file.read_text()))
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{file} does not describe a simulation ({error}); give a folder that is empty.") from error
-
-
-def split_of(subject: int, subjects: int) -> str:
-    """Returns the split of a subject: the last quarter is for testing, the quarter before it for validation."""
-    quarter = max(1, subjects // 4)
-    train, validation, test = SPLITS
-    return test if subject >= subjects - quarter else validation if subject >= subjects - 2 * quarter else train
-
-
-def _write_subject(folder: Path, simulation: Simulation, subject: int) -> list[dict[str, str]]:
-    """Writes both recordings of a subject and returns their lines of the manifest."""
-    device = DEVICES[subject % len(DEVICES)]
-    person = draw_person(np.random.default_rng((simulation.seed, subject)))
-    rows = []
-    for label, name in enumerate(CLASSES):
-        generator = np.random.default_rng((simulation.seed, subject, label))
-        artefact = generator.choice(ARTEFACTS, p=ARTEFACT_CHANCES)
-        eeg = simulate_signal(person, device.electrodes, device.rate_hz, simulation.seconds, label, artefact, generator)
-        path = f"sub-{subject + 1:02d}/sub-{subject + 1:02d}_eyes-{name}{device.suffix}"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        raw = mne.io.RawArray(eeg * 1e-6, mne.create_info(device.spellings, device.rate_hz, "eeg"), verbose="error")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # float64 is stored as 16, 24 or 32 bits: meant so
-            mne.export.export_raw(folder / path, raw, verbose="error")
-        split = split_of(subject, simulation.subjects)
-        rows.append({"path": path, "subject": f"sub-{subject + 1:02d}", "split": split, "label": name})
-    return rows
+    spans, classes = manifest_spans(source / MANIFEST, source)
+    recipe, provenance = options.recipe(), f"simulated recordings: {found}"
+    return CorpusTable("simulated", rows_of(spans), Split("given"), recipe, classes, provenance=provenance)

@@ -14,78 +14,70 @@ The official script shares out the subjects of each class by themselves, so that
 may land on both sides; `--split-by official` does that.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from data_prep.corpora import tuh
-from data_prep.corpora.sources import corpus_plan, recording_name
-from data_prep.corpora.splits import chosen_split, split_subjects
-from data_prep.options import PrepareOptions
-from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
+from data_prep.sources.files import find_files, recording_name
+from data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects
+from labram_jax.data.schema import FINITE_ONLY
 from labram_jax.errors import InputError
 
+SOURCE = "the folder of TUAB, which holds edf/train and edf/eval"
 CLASSES = ("normal", "abnormal")
 WINDOW_SECONDS = 10
 
 
-def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    """Plans TUAB, or those of its recordings that the folder holds.
+@dataclass(frozen=True)
+class Options(tuh.TuhOptions):
+    """What may be asked for when preparing TUAB."""
+
+    split_by: Literal["subject", "official"] = "subject"
+    """Whole subjects to train or validation, or as the official script does, which may send one to both."""
+
+
+def table(source: Path | None, options: Options) -> CorpusTable:
+    """Returns the table of TUAB, or of those of its recordings that the folder holds.
 
     Raises:
-      InputError: the folder is not laid out as TUAB, holds no recording, or has too few subjects to split.
+      InputError: the folder is not laid out as TUAB, or holds no recording.
     """
-    root = tuh.edf_folder(source, "tuab")
-    by = chosen_split(options, "tuab", "subject", ("subject", "official"))
-    files = {
-        path: (part, label)
-        for part in ("train", "eval")
-        for label, name in enumerate(CLASSES)
-        for path in sorted((root / part / name).rglob("*.edf"))
-    }
-    if not files:
+    root = tuh.edf_folder(source, "tuab", SOURCE)
+    spans, unusable = [], []
+    for split in ("train", "eval"):
+        for label, name in enumerate(CLASSES):
+            folder = root / split / name
+            paths, refused = find_files(folder, (".edf",)) if folder.is_dir() else ([], [])
+            unusable += refused
+            subjects = [path.stem.partition("_")[0] for path in paths]  # of a file such as aaaaaaaq_s004_t000.edf
+            spans += [
+                Span(path, recording_name(path, root), subject, "test" if split == "eval" else None, label)
+                for path, subject in zip(paths, subjects, strict=True)
+            ]
+    if not spans and not unusable:
         raise InputError(f"{root} holds no {{train,eval}}/{{normal,abnormal}}/**/*.edf; give the folder of TUAB.")
-    splits = _splits(files, by, options)
-    return corpus_plan(
+    split = options.split("subject", options.fractions)
+    if options.split_by == "official":
+        spans, split = _official(spans, options), Split("given", allow_shared_subjects=True)
+    return CorpusTable(
         "tuab",
-        [
-            RecordingPlan(
-                path,
-                recording_name(path, root),
-                _subject(path),
-                (Span(split="test" if part == "eval" else splits[_subject(path), label], label=label),),
-            )
-            for path, (part, label) in files.items()
-        ],
-        options,
-        classes=CLASSES,
-        electrodes=tuh.ELECTRODES,
-        window_seconds=WINDOW_SECONDS,
-        quality=FINITE_ONLY,
-        reader=tuh.read_referential,
-        provenance=f"TUH Abnormal EEG Corpus (TUAB), training subjects split by {by}",
+        rows_of(spans),
+        split,
+        options.recipe(electrodes=tuh.ELECTRODES, quality=FINITE_ONLY, open=tuh.open_referential),
+        CLASSES,
+        WINDOW_SECONDS,
+        tuple(unusable),
+        f"TUH Abnormal EEG Corpus (TUAB), training subjects split by {options.split_by}",
     )
 
 
-def _subject(path: Path) -> str:
-    """Returns the subject of a file such as aaaaaaaq_s004_t000.edf."""
-    return path.stem.partition("_")[0]
-
-
-def _splits(files: dict[Path, tuple[str, int]], by: str, options: PrepareOptions) -> dict[tuple[str, int], str]:
-    """Returns the split of every training (subject, label)."""
-    labels: dict[str, set[int]] = {}
-    for path, (part, label) in files.items():
-        if part == "train":
-            labels.setdefault(_subject(path), set()).add(label)
-    shares = tuh.fractions(options, "tuab")
-    if not labels:
-        return {}
-    if by == "subject":
-        profiles = {subject: tuple(sorted(own)) for subject, own in labels.items()}
-        splits = split_subjects(profiles, shares, options.seed)
-        return {(subject, label): splits[subject] for subject, own in labels.items() for label in own}
-    return {
-        (subject, label): split
-        for label in range(len(CLASSES))
-        if (own := [subject for subject, found in labels.items() if label in found])
-        for subject, split in split_subjects(dict.fromkeys(own), shares, options.seed + label).items()
-    }
+def _official(spans: Sequence[Span], options: Options) -> list[Span]:
+    """Shares out the training subjects of each class by themselves."""
+    splits: dict[tuple[str | None, int], str] = {}
+    for label in range(len(CLASSES)):
+        own = [span.subject for span in spans if span.split is None and span.label == label]
+        found = split_subjects(dict.fromkeys(own), options.fractions, options.seed + label) if own else {}
+        splits |= {(subject, label): split for subject, split in found.items()}
+    return [span._replace(split=span.split or splits[span.subject, span.label]) for span in spans]

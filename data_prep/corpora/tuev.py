@@ -14,66 +14,77 @@ training subjects 0.8 train and 0.2 validate, whole subjects, seeded.
 
 import csv
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from data_prep.corpora import tuh
-from data_prep.corpora.sources import corpus_plan, recording_name
-from data_prep.corpora.splits import chosen_split, split_subjects
-from data_prep.options import PrepareOptions
-from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
-from labram_jax.data.schema import RATE_HZ
+from data_prep.sources.files import find_files, recording_name
+from data_prep.table import CorpusTable, Span, rows_of
+from labram_jax.data.schema import FINITE_ONLY, RATE_HZ
 from labram_jax.errors import InputError
 
+SOURCE = "the folder of TUEV, which holds edf/train and edf/eval"
 CLASSES = ("SPSW", "GPED", "PLED", "EYEM", "ARTF", "BCKG")
 MARGIN_SECONDS = 2.0
 EVENT_SECONDS = 1.0
 WINDOW_SECONDS = 5
 
 
-def plan(source: Path | None, options: PrepareOptions) -> CorpusPlan:
-    """Plans TUEV, or those of its recordings that the folder holds.
+@dataclass(frozen=True)
+class Options(tuh.TuhOptions):
+    """What may be asked for when preparing TUEV."""
+
+
+class Event(NamedTuple):
+    """An event with its margins, in seconds from the recording's start (also below 0), and its class."""
+
+    start: float
+    stop: float
+    label: int
+
+
+def table(source: Path | None, options: Options) -> CorpusTable:
+    """Returns the table of TUEV, or of those of its recordings that the folder holds.
 
     Raises:
-      InputError: the folder is not laid out as TUEV, holds no recording, another window is asked for, or there are too
-        few subjects to split.
+      InputError: the folder is not laid out as TUEV, or holds no recording.
     """
-    root = tuh.edf_folder(source, "tuev")
-    if options.window_seconds not in (None, WINDOW_SECONDS) or options.stride_seconds is not None:
-        raise InputError(f"tuev has one window of {WINDOW_SECONDS} s an event; leave window and stride out.")
-    chosen_split(options, "tuev", "subject", ("subject", "official"))
-    files = {path: part for part in ("train", "eval") for path in sorted((root / part).rglob("*.edf"))}
-    if not files:
+    root = tuh.edf_folder(source, "tuev", SOURCE)
+    spans, unusable = [], []
+    for part in ("train", "eval"):
+        paths, refused = find_files(root / part, (".edf",)) if (root / part).is_dir() else ([], [])
+        unusable += refused
+        for path in paths:
+            try:
+                events = read_events(path.with_suffix(".rec"))
+            except InputError as error:
+                unusable.append((str(path), str(error)))
+                continue
+            name, split = recording_name(path, root), "test" if part == "eval" else None
+            spans += [
+                Span(path, name, path.parent.name, split, event.label, event.start, event.stop) for event in events
+            ]
+    if not spans and not unusable:
         raise InputError(f"{root} holds no {{train,eval}}/SUBJECT/*.edf; give the folder of TUEV.")
-    shares = tuh.fractions(options, "tuev")
-    training = {path.parent.name: None for path, part in files.items() if part == "train"}
-    splits = split_subjects(training, shares, options.seed) if training else {}
-    recordings, unusable = [], []
-    for path, part in files.items():
-        subject = path.parent.name
-        try:
-            spans = read_events(path.with_suffix(".rec"), "test" if part == "eval" else splits[subject])
-        except InputError as error:
-            unusable.append((str(path), str(error)))
-            continue
-        name = recording_name(path, root)
-        recordings.append(RecordingPlan(path, name, subject, spans))
-    return corpus_plan(
+    margins = (MARGIN_SECONDS, WINDOW_SECONDS - MARGIN_SECONDS)
+    return CorpusTable(
         "tuev",
-        recordings,
-        options,
-        classes=CLASSES,
-        electrodes=tuh.ELECTRODES,
-        window_seconds=WINDOW_SECONDS,
-        quality=FINITE_ONLY,
-        unusable=tuple(unusable),
-        wrap=True,
-        reader=tuh.read_referential,
-        provenance="TUH EEG Events Corpus (TUEV)",
+        rows_of(spans),
+        # Published scores rest on subjects drawn whatever their events are.
+        options.split("subject", options.fractions, balanced=False),
+        options.recipe(
+            electrodes=tuh.ELECTRODES, quality=FINITE_ONLY, open=tuh.open_referential, margins_seconds=margins
+        ),
+        CLASSES,
+        WINDOW_SECONDS,
+        tuple(unusable),
+        "TUH EEG Events Corpus (TUEV)",
     )
 
 
-def read_events(file: Path, split: str) -> tuple[Span, ...]:
-    """Returns the spans of a `.rec` file, one a line: the event with its margins, on the grid of 200 Hz samples.
+def read_events(file: Path) -> list[Event]:
+    """Returns the events of a `.rec` file with their margins, one a line, on the grid of 200 Hz samples.
 
     Raises:
       InputError: the file is absent or empty, or a line is no event of the protocol.
@@ -81,14 +92,14 @@ def read_events(file: Path, split: str) -> tuple[Span, ...]:
     try:
         with file.open(newline="") as stream:
             rows = [(number, row) for number, row in enumerate(csv.reader(stream), start=1) if row]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The events {file} cannot be read ({error}); put the .rec file beside the .edf.") from error
     if not rows:
         raise InputError(f"{file} lists no event.")
-    return tuple(_span(row, f"{file}, line {number}", split) for number, row in rows)
+    return [_event(row, f"{file}, line {number}") for number, row in rows]
 
 
-def _span(row: list[str], where: str, split: str) -> Span:
+def _event(row: list[str], where: str) -> Event:
     try:
         _, start, stop, label = (float(cell) for cell in row)
     except ValueError as error:
@@ -99,4 +110,4 @@ def _span(row: list[str], where: str, split: str) -> Span:
         raise InputError(f"{where}: the event from {start:g} to {stop:g} s does not last {EVENT_SECONDS:g} s.")
     # The first sample of the event is the first at or after its start, as in the official script.
     begin = math.ceil(start * RATE_HZ - 1e-6) / RATE_HZ - MARGIN_SECONDS
-    return Span(begin, begin + WINDOW_SECONDS, split, int(label) - 1)
+    return Event(begin, begin + WINDOW_SECONDS, int(label) - 1)

@@ -8,14 +8,14 @@ The published protocol takes 23 electrodes in a fixed order, recorded against an
 electrodes have the same names, but another reference and so other signals.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import mne
-
-from data_prep.corpora.sources import existing_folder
-from data_prep.corpora.splits import Fractions
-from data_prep.options import PrepareOptions
-from data_prep.recording import read
+from data_prep.options import RecordingOptions, SplitOptions
+from data_prep.readers.reader import Reader
+from data_prep.readers.recording import open_recording
+from data_prep.sources.files import existing_folder
+from data_prep.table import Fractions
 from labram_jax.errors import InputError
 
 # fmt: off
@@ -24,42 +24,46 @@ ELECTRODES = (
     "T3", "T4", "T5", "T6", "A1", "A2", "FZ", "CZ", "PZ", "T1", "T2",
 )
 # fmt: on
-# The official evaluation recordings are the test set; the others are shared out.
-FRACTIONS = (0.8, 0.2, 0.0)
 
 
-def edf_folder(source: Path | None, corpus: str) -> Path:
+@dataclass(frozen=True)
+class TuhOptions(SplitOptions, RecordingOptions):
+    """What may be asked for when preparing TUAB or TUEV."""
+
+    fractions: Fractions = (0.8, 0.2, 0.0)
+    """Shares of the official training subjects that train and validate; none may be sent to the test set, which is the
+    official one."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.fractions[2] > 0:
+            raise InputError(
+                "This corpus has its own test recordings (eval); give fractions that end with 0, such as 0.8 0.2 0."
+            )
+
+
+def edf_folder(source: Path | None, corpus: str, what: str) -> Path:
     """Returns the folder that holds `train` and `eval`: SOURCE/edf or SOURCE itself.
 
     Raises:
       InputError: neither has one of them.
     """
-    root = existing_folder(source, corpus)
+    root = existing_folder(source, corpus, what)
     for folder in (root / "edf", root):
         if any((folder / part).is_dir() for part in ("train", "eval")):
             return folder
-    raise InputError(f"{root} holds neither edf/train nor edf/eval; give the folder of {corpus} that holds edf.")
+    raise InputError(f"{root} holds neither edf/train nor edf/eval; give {what}.")
 
 
-def fractions(options: PrepareOptions, corpus: str) -> Fractions:
-    """Returns how the official training subjects are shared out; none may be sent to the test set."""
-    chosen = options.fractions or FRACTIONS
-    if chosen[2] > 0:
-        raise InputError(
-            f"{corpus} has its own test recordings (eval); give fractions that end with 0, such as 0.8 0.2 0."
-        )
-    return chosen
-
-
-def read_referential(path: Path, group: str | None = None) -> mne.io.BaseRaw:
-    """Returns a recording, if it is against the average reference (REF).
+def open_referential(path: Path, part: str = "", unit: str | None = None) -> Reader:
+    """Opens a recording, if it is against the average reference (REF).
 
     Raises:
       InputError: the file cannot be read, or it was recorded against linked ears (LE).
     """
-    raw = read(path, group)
-    if any(name.upper().endswith("-LE") for name in raw.ch_names):
+    reader = open_recording(path, part, unit)
+    if any(name.upper().endswith("-LE") for name in (*reader.header.channels, *reader.header.others)):
         raise InputError(
             f"{path} was recorded against linked ears (-LE); the protocol takes the -REF recordings alone."
         )
-    return raw
+    return reader

@@ -1,63 +1,29 @@
-"""Opens prepared corpora: checks what is on disk, and reads single windows from any place."""
+"""Opens prepared corpora: checks what is on disk, and makes windows of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float
+from jaxtyping import UInt8
 
 from labram_jax.data.remote import local_folder
-from labram_jax.data.schema import SAMPLES, SPLITS, ConfigurationInfo, CorpusInfo, shard_name
-from labram_jax.data.stream import addresses
+from labram_jax.data.schema import (
+    QUALITY_FILE,
+    RATE_HZ,
+    RECORD_SAMPLES,
+    SIGNAL,
+    SPLITS,
+    CorpusInfo,
+    MontageInfo,
+    shard_name,
+)
+from labram_jax.data.signal import Signal
+from labram_jax.data.tables import Tables
+from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.windows import WindowIndex, default_seconds
 from labram_jax.errors import InputError
-
-
-class Window(NamedTuple):
-    """One window: `eeg` in microvolts as stored, and where it was cut from.
-
-    `label` is a class index (-1 where the window has none), a float32 vector, or None in a corpus without labels.
-    """
-
-    eeg: Float[np.ndarray, "C samples"]
-    label: int | np.ndarray | None
-    subject: str
-    recording: str
-    start_seconds: float
-
-
-class WindowSource:
-    """Random access to the windows of one configuration and split, in the order in which they were prepared."""
-
-    def __init__(self, directory: Path, split: str):
-        self.directory, self.split = directory, split
-        self._records = tfds.builder_from_directory(directory).as_data_source(split)
-
-    def __reduce__(self):
-        # Open files do not travel to another process.
-        return WindowSource, (self.directory, self.split)
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __getitem__(self, index: int) -> Window:
-        try:
-            record = self._records[index]
-        except (RuntimeError, ValueError) as error:
-            if not 0 <= index < len(self):
-                raise IndexError(index) from error
-            raise InputError(
-                f"Window {index} of {self.directory} ({self.split}) cannot be read, so a shard is damaged: "
-                "prepare the corpus again."
-            ) from error
-        return Window(
-            eeg=record["eeg"],
-            label=record.get("label"),
-            subject=_text(record["subject"]),
-            recording=_text(record["recording"]),
-            start_seconds=record["start_seconds"],
-        )
+from labram_jax.montage import electrode_ids
 
 
 @dataclass(frozen=True)
@@ -66,6 +32,7 @@ class Corpus:
 
     path: Path
     info: CorpusInfo
+    tables: Tables = field(repr=False, compare=False)
     address: str
 
     @classmethod
@@ -73,13 +40,14 @@ class Corpus:
         """Opens the corpus in folder `path`, or at an address in a bucket, from where it is fetched first.
 
         Raises InputError for an address that cannot be fetched, a missing folder, a folder that is no corpus, another
-        format version, a montage the model has no electrodes for, and shards that are missing, truncated, or not
-        those described.
+        format version, a montage the model has no electrodes for, and tables or shards that are missing, truncated,
+        or not those described.
         """
         folder = local_folder(path)
-        corpus = cls(folder, CorpusInfo.read(folder), str(path))
-        for configuration in corpus.configurations:
-            _check(corpus.path, configuration)
+        info = CorpusInfo.read(folder)
+        corpus = cls(folder, info, Tables.read(folder, info), str(path))
+        for montage in corpus.info.montages:
+            _check(corpus, montage)
         return corpus
 
     @property
@@ -87,89 +55,98 @@ class Corpus:
         return self.info.name
 
     @property
-    def configurations(self) -> tuple[ConfigurationInfo, ...]:
-        """The montages and window lengths that this corpus holds."""
-        return self.info.configurations
+    def montages(self) -> tuple[MontageInfo, ...]:
+        return self.info.montages
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the classes in the order of their index, or None."""
         return self.info.classes
 
-    def windows(self, split: str) -> int:
-        """Returns the number of windows of a split, over all configurations; 0 if there is no such split."""
-        return sum(configuration.splits.get(split, 0) for configuration in self.configurations)
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have a span."""
+        found = set(self.tables.spans["split"])
+        return tuple(split for split in SPLITS if split in found)
 
-    def source(self, configuration: str, split: str) -> WindowSource:
-        """Returns the windows of one configuration (by name) and split; InputError where there are none."""
-        known = {entry.name: entry for entry in self.configurations}
-        if configuration not in known:
-            raise InputError(
-                f"The corpus {self.path} has no configuration {configuration!r}; it has {', '.join(known)}."
-            )
-        if not known[configuration].splits.get(split):
-            raise InputError(f"{self.path / configuration} has no windows in the split {split!r}.")
-        return WindowSource(self.path / configuration, split)
+    def quality(self, montage: MontageInfo) -> UInt8[np.ndarray, "seconds C"]:
+        """Returns the flags of every second of a montage (`schema.QUALITY`), which stay on disk."""
+        return np.load(self.path / montage.name / QUALITY_FILE, mmap_mode="r")
 
-    def describe(self) -> str:
-        """Returns what the corpus holds, as text for a person."""
-        label = {None: "none", "class": "class", "vector": f"vector of {self.info.outputs}"}[self.info.label]
-        lines = [
-            f"corpus {self.name} ({self.path})",
-            f"  labels: {label}" + (f" ({', '.join(self.classes)})" if self.classes else ""),
-            f"  filters: {_filters(self.info.filters)}",
-        ]
-        if self.info.provenance:
-            lines.append(f"  provenance: {self.info.provenance}")
-        hours = 0.0
-        for entry in self.configurations:
-            windows = ", ".join(f"{split} {entry.splits[split]}" for split in SPLITS if entry.splits.get(split))
-            hours += sum(entry.splits.values()) * entry.patches_per_electrode / 3600
-            lines += [
-                f"  configuration {entry.name}: {len(entry.electrodes)} electrodes x "
-                f"{entry.patches_per_electrode} s = {entry.patches} patches a window; windows: {windows}",
-                f"    {' '.join(entry.electrodes)}",
-            ]
-        total = ", ".join(f"{split} {self.windows(split)}" for split in SPLITS)
-        return "\n".join([*lines, f"  in all: {total} windows, {hours:.2f} h of windows"])
+    def windows(self, split: str, seconds: int | None = 4, stride: float | None = None) -> Windows:
+        """Returns the windows of a split: a sequence (length, index, iteration) of `Window`s.
+
+        Args:
+          split: "train", "validation" or "test".
+          seconds: length of a window, whole seconds from 1 to 16; None takes that of the corpus' protocol, or for each
+            montage that which makes about 256 patches.
+          stride: seconds from the start of one window to the next; None is the window's length.
+
+        A corpus without such windows gives an empty sequence. Raises InputError for an unknown split and for a length
+        or a stride that cannot be used.
+        """
+        if split not in SPLITS:
+            raise InputError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+        montages, indices = [], []
+        for montage in self.montages:
+            directory = self.path / montage.name
+            length = self.window_seconds(montage) if seconds is None else seconds
+            index = WindowIndex(montage.name, self.info, self.tables, self.quality(montage), split, length, stride)
+            indices.append(index)
+            if len(index):
+                signal = _signal(directory, len(montage.electrodes), self.info.dtype)
+                montages.append(MontageWindows(directory, montage.electrodes, signal, index))
+        return Windows(self, split, montages, indices)
+
+    def window_seconds(self, montage: MontageInfo) -> int:
+        """Returns the window length of the corpus' protocol, or that which makes about 256 patches."""
+        return self.info.window_seconds or default_seconds(len(montage.electrodes))
 
 
-def _check(path: Path, configuration: ConfigurationInfo) -> None:
-    directory = path / configuration.name
+def open_corpus(path: str | Path) -> Corpus:
+    """Opens a corpus that `labram-jax prepare` made, in a folder or at an address; see `Corpus.open`."""
+    return Corpus.open(path)
+
+
+def _signal(directory: Path, electrodes: int, dtype: str) -> Signal:
+    lengths = tfds.builder_from_directory(directory).info.splits[SIGNAL].shard_lengths
+    return Signal(_shards(directory, len(lengths)), lengths, electrodes, dtype)
+
+
+def _shards(directory: Path, count: int) -> list[Path]:
+    return [directory / shard_name(shard, count) for shard in range(count)]
+
+
+def _check(corpus: Corpus, montage: MontageInfo) -> None:
+    """Holds what lies in a montage's folder against what the description and the tables say."""
+    directory = corpus.path / montage.name
     try:
-        addresses(configuration.electrodes, configuration.patches_per_electrode)
+        electrode_ids(montage.electrodes)
     except InputError as error:
         raise InputError(f"{directory}: {error}") from error
     try:
         builder = tfds.builder_from_directory(directory)
-    except Exception as error:  # TFDS has no one exception for a folder that it cannot open
-        raise InputError(f"{directory} is missing or not readable by TFDS: prepare the corpus again.") from error
-    shape = (len(configuration.electrodes), configuration.patches_per_electrode * SAMPLES)
-    found = {split: info.num_examples for split, info in builder.info.splits.items()}
-    expected = {split: count for split, count in configuration.splits.items() if count}
-    if found != expected or builder.info.features["eeg"].shape != shape:
+        info = builder.info.splits[SIGNAL]
+        shape = builder.info.features["eeg"].shape
+        quality = corpus.quality(montage).shape
+    except Exception as error:  # TFDS and NumPy have no one exception for what they cannot open
+        raise InputError(f"{directory} is missing or not readable: copy or prepare the corpus again.") from error
+    samples = corpus.tables.pieces.loc[corpus.tables.pieces["montage"] == montage.name, "samples"].to_numpy()
+    electrodes = len(montage.electrodes)
+    expected = (int((-(-samples // RECORD_SAMPLES)).sum()), (electrodes, RECORD_SAMPLES))
+    seconds = (int((-(-samples // RATE_HZ)).sum()), electrodes)
+    if (info.num_examples, shape, quality) != (*expected, seconds):
         raise InputError(
-            f"{directory} holds {found} windows of shape {builder.info.features['eeg'].shape}, but the corpus "
-            f"says {expected} of {shape}: prepare the corpus again."
+            f"{directory} holds {info.num_examples} records of shape {shape} and flags of shape {quality}, but the "
+            f"corpus says {expected[0]} of {expected[1]} and {seconds}: prepare the corpus again."
         )
-    for split, info in builder.info.splits.items():
-        shards = [directory / shard_name(split, shard, info.num_shards) for shard in range(info.num_shards)]
-        missing = [shard.name for shard in shards if not shard.is_file()]
-        if missing:
-            raise InputError(f"{directory} lacks the shard {missing[0]}: copy or prepare the corpus again.")
-        size = sum(shard.stat().st_size for shard in shards)
-        if size != info.num_bytes:
-            raise InputError(
-                f"The shards of {directory} ({split}) have {size} bytes instead of {info.num_bytes}, so one is "
-                "truncated or was changed: copy or prepare the corpus again."
-            )
-
-
-def _filters(filters: dict | None) -> str:
-    if not filters:
-        return "none"
-    return ", ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    shards = _shards(directory, info.num_shards)
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise InputError(f"{directory} lacks the shard {missing[0]}: copy or prepare the corpus again.")
+    size = sum(shard.stat().st_size for shard in shards)
+    if size != info.num_bytes:
+        raise InputError(
+            f"The shards of {directory} have {size} bytes instead of {info.num_bytes}, so one is truncated or was "
+            "changed: copy or prepare the corpus again."
+        )

@@ -1,6 +1,7 @@
 """Which windows share a row: pure functions of (seed, row index), for training and for evaluation.
 
-A source is one configuration of one corpus in one split: all of its windows have the same number of patches.
+A source is one montage of one corpus in one split: all of its windows have the same number of patches, but for bad
+electrodes, whose slots stay empty at the end of a window.
 """
 
 import functools
@@ -12,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
+
+from labram_jax.data.permutation import Permutation
 
 # Windows in one cycle of training rows: enough that each source's share is met to 1/4096 of all windows.
 CYCLE_WINDOWS = 4096
@@ -31,11 +34,11 @@ class Placement(NamedTuple):
 class TrainingRows:
     """An endless sequence of rows that mixes sources by share and visits each source's windows epoch by epoch.
 
-    The windows' lengths are known beforehand, so their places need no look ahead. `CYCLE_WINDOWS` windows,
-    split over the sources by `shares`, are packed once into `templates` (see `pack`). Each cycle
-    through the templates takes them in another order, and its rows draw the next windows of every source's
-    endlessly reshuffled sequence. Row `index` therefore follows from (seed, index) alone: it can be computed
-    anywhere, by any number of hosts.
+    The windows' lengths (without bad electrodes) are known beforehand, so their places need no look ahead.
+    `CYCLE_WINDOWS` windows, split over the sources by `shares`, are packed once into `templates` (see `pack`). Each
+    cycle through the templates takes them in another order, and its rows draw the next windows of every source's
+    endlessly reshuffled sequence, whose order is a cipher of the window's number: no list of windows is held. Row
+    `index` therefore follows from (seed, index) alone: it can be computed anywhere, by any number of hosts.
 
     lengths: patches of a window of each source, at most `patch_slots`.
     windows: number of windows of each source, at least 1.
@@ -63,10 +66,7 @@ class TrainingRows:
         self._uses = np.array([np.bincount(row, minlength=len(lengths)) for row in self.templates])
         # Caches, not state: each value follows from its arguments. Of a source's epochs two are in use at its turn.
         self._cycle = functools.lru_cache(maxsize=4)(self._cycle_order)
-        self._epochs = [
-            functools.lru_cache(maxsize=2)(functools.partial(self._epoch_order, source))
-            for source in range(len(self.lengths))
-        ]
+        self._epoch = functools.lru_cache(maxsize=2 * len(self.lengths))(self._epoch_order)
         self.windows_per_row = float(self.counts.sum() / len(self.templates))
 
     def __reduce__(self):
@@ -101,7 +101,7 @@ class TrainingRows:
         row, slot = [], 0
         for source in self.templates[order[number]]:
             epoch, place = divmod(int(position[source]), self.windows[source])
-            row.append(Placement(source, int(self._epochs[source](epoch)[place]), slot))
+            row.append(Placement(source, self._epoch(source, epoch)[place], slot))
             position[source] += 1
             slot += self.lengths[source]
         return tuple(row)
@@ -112,10 +112,9 @@ class TrainingRows:
         uses = self._uses[order]
         return order, np.cumsum(uses, axis=0) - uses
 
-    def _epoch_order(self, source: int, epoch: int) -> Int[np.ndarray, "windows"]:
+    def _epoch_order(self, source: int, epoch: int) -> Permutation:
         """Returns a source's windows in the order of one of its epochs."""
-        generator = np.random.default_rng((self._seed, _EPOCH, source, epoch))
-        return generator.permutation(np.arange(self.windows[source], dtype=np.int32))
+        return Permutation(self.windows[source], (self._seed, _EPOCH, source, epoch))
 
 
 class EvaluationRows:

@@ -2,16 +2,18 @@
 
 A batch is a dict of NumPy arrays (B rows of L patch slots and at most S windows; T = 200):
 
-    patches        float32 [B, L, T]  units of 100 microvolts; zero in padding, as all of the following
+    microvolts     float16 or float32 [B, L, T], as stored; zero in padding, as all of the following
     electrode_ids  int32 [B, L]       row of the electrode embedding
     time_ids       int32 [B, L]       row of the time embedding
     segment_ids    int32 [B, L]       1..S, the place of the patch's window in its row; 0 = padding
     mask           bool [B, L]        True = hidden from masked modelling (only where masks are asked for)
     labels         int32 [B, S]       class index, -1 where there is no window or no label;
                    or float32 [B, S, outputs], NaN there, if every corpus has vectors of one length
-    window_ids     int32 [B, S]       number of the window in its corpus and split, configuration by
-                                      configuration; -1 where there is no window
+    window_ids     int32 [B, S]       number of the window in its corpus and split, montage by montage; -1 where there
+                                      is no window
     corpus_ids     int32 [B, S]       position of the window's corpus among those given; -1 likewise
+
+Bad electrodes of a window take no slot: its patches are those of its good electrodes, one behind the other.
 """
 
 import multiprocessing
@@ -26,9 +28,10 @@ import numpy as np
 from absl import flags
 
 from labram_jax.data import masking, stream
-from labram_jax.data.corpus import Corpus, WindowSource
 from labram_jax.data.packing import EvaluationRows, Placement, TrainingRows
-from labram_jax.data.schema import NO_CLASS, SAMPLES
+from labram_jax.data.schema import NO_CLASS, SAMPLES, CorpusInfo
+from labram_jax.data.signal import Stretch
+from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
@@ -42,40 +45,33 @@ _MASK = 2
 
 @dataclass(frozen=True)
 class Source:
-    """One configuration of one corpus in one split; `first` is the window id of its first window."""
+    """One montage of one corpus in one split; `first` is the window id of its first window."""
 
     corpus: int
-    windows: WindowSource
+    windows: MontageWindows
     addresses: stream.Addresses
     first: int
 
     @property
     def patches(self) -> int:
-        """Patches of one window."""
+        """Patches of a window without bad electrodes."""
         return len(self.addresses.time_ids)
 
 
 def training_rows(
-    corpora: Sequence[Corpus],
-    *,
-    split: str = "train",
-    weights: Sequence[float] = (),
-    patch_slots: int,
-    segments: int,
-    seed: int,
+    windows: Sequence[Windows], *, weights: Sequence[float] = (), patch_slots: int, segments: int, seed: int
 ) -> TrainingRows:
     """Returns the rows that `training` with the same arguments goes through; they know their padding share.
 
     `weights` is each corpus' share of the windows drawn, of any sum; empty means in proportion to its windows.
-    Raises InputError for a corpus without windows in the split and for windows longer than a row.
+    Raises InputError for a corpus without windows and for windows longer than a row.
     """
-    return _training_rows(corpora, _sources(corpora, split, patch_slots), split, weights, patch_slots, segments, seed)
+    return _training_rows(windows, _sources(windows, patch_slots), weights, patch_slots, segments, seed)
 
 
 def training(
-    corpora: Sequence[Corpus],
+    windows: Sequence[Windows],
     *,
-    split: str = "train",
     weights: Sequence[float] = (),
     batch_rows: int,
     patch_slots: int,
@@ -86,12 +82,13 @@ def training(
 ) -> grain.MapDataset:
     """Returns the endless dataset of training batches: element n is the batch of step n.
 
-    `batch_rows` counts the rows of the global batch; `rows` are the numbers of those that are read here, in a job of
-    several hosts (None: all). `weights` and errors: see `training_rows`.
+    `windows` are the training windows of each corpus. `batch_rows` counts the rows of the global batch; `rows` are the
+    numbers of those that are read here, in a job of several hosts (None: all). `weights` and errors: see
+    `training_rows`.
     """
-    sources = _sources(corpora, split, patch_slots)
-    packed = _training_rows(corpora, sources, split, weights, patch_slots, segments, seed)
-    assemble = _Assembler(corpora, sources, patch_slots, segments, seed if masked else None)
+    sources = _sources(windows, patch_slots)
+    packed = _training_rows(windows, sources, weights, patch_slots, segments, seed)
+    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None)
     numbers = _numbers(batch_rows, rows)
     return grain.MapDataset.range(_ENDLESS).map(
         lambda step: assemble([(index, packed[index]) for index in numbers(step)])
@@ -99,9 +96,8 @@ def training(
 
 
 def evaluation(
-    corpora: Sequence[Corpus],
+    windows: Sequence[Windows],
     *,
-    split: str,
     batch_rows: int,
     patch_slots: int,
     segments: int,
@@ -109,15 +105,15 @@ def evaluation(
     masked: bool = False,
     rows: Sequence[int] | None = None,
 ) -> grain.MapDataset:
-    """Returns the dataset of batches that holds every window of a split once, in order; the last is padded.
+    """Returns the dataset of batches that holds every window once, in order; the last is padded.
 
-    Corpora without windows in the split are passed over, unless all are (InputError). All hosts get the same
-    number of batches. `rows`: see `training`. `seed` matters to masks alone, which stay the same at every evaluation.
+    Corpora without windows are passed over, unless all are (InputError). All hosts get the same number of batches.
+    `rows`: see `training`. `seed` matters to masks alone, which stay the same at every evaluation.
     """
-    sources = _sources(corpora, split, patch_slots)
-    windows = [len(entry.windows) for entry in sources]
-    packed = EvaluationRows([entry.patches for entry in sources], windows, patch_slots, segments)
-    assemble = _Assembler(corpora, sources, patch_slots, segments, seed if masked else None)
+    sources = _sources(windows, patch_slots)
+    counts = [len(entry.windows) for entry in sources]
+    packed = EvaluationRows([entry.patches for entry in sources], counts, patch_slots, segments)
+    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None)
     numbers = _numbers(batch_rows, rows)
     return grain.MapDataset.range(-(-len(packed) // batch_rows)).map(
         lambda step: assemble([(index, packed[index] if index < len(packed) else ()) for index in numbers(step)])
@@ -157,33 +153,39 @@ def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
 
 
 class _Assembler:
-    """Fills the arrays of a batch from its rows' placements; windows are decoded straight into their slots."""
+    """Fills the arrays of a batch from its rows' placements; signal is read straight into its slots."""
 
     def __init__(
         self,
-        corpora: Sequence[Corpus],
+        windows: Sequence[Windows],
         sources: Sequence[Source],
         patch_slots: int,
         segments: int,
         mask_seed: int | None,
     ):
         self._sources, self._slots, self._segments, self._mask_seed = sources, patch_slots, segments, mask_seed
-        self._outputs = _vector_outputs(corpora)
-        self._classes = [corpus.info.label == "class" for corpus in corpora]
+        infos = [own.corpus.info for own in windows]
+        self._outputs = _vector_outputs(infos)
+        self._classes = [info.label == "class" for info in infos]
+        self._dtype = np.result_type(*{entry.windows.signal.dtype for entry in sources})
 
     def __call__(self, rows: Sequence[tuple[int, tuple[Placement, ...]]]) -> Batch:
         batch = self._empty(len(rows))
+        stretches: dict[int, list[Stretch]] = {}
         for number, (index, placements) in enumerate(rows):
-            arrays = {name: array[number] for name, array in batch.items()}
+            row = {name: array[number] for name, array in batch.items()}
             generator = None if self._mask_seed is None else np.random.default_rng((self._mask_seed, _MASK, index))
             for segment, placement in enumerate(placements):
-                self._place(arrays, segment, placement, generator)
+                stretch = self._place(row, segment, placement, generator)
+                stretches.setdefault(placement.source, []).append(stretch)
+        for source, wanted in stretches.items():
+            self._sources[source].windows.signal.read(wanted)
         return batch
 
     def _empty(self, rows: int) -> Batch:
         slots, places = (rows, self._slots), (rows, self._segments)
         batch = {
-            "patches": np.zeros((*slots, SAMPLES), np.float32),
+            "microvolts": np.zeros((*slots, SAMPLES), self._dtype),
             "electrode_ids": np.zeros(slots, np.int32),
             "time_ids": np.zeros(slots, np.int32),
             "segment_ids": np.zeros(slots, np.int32),
@@ -198,73 +200,76 @@ class _Assembler:
             batch["mask"] = np.zeros(slots, bool)
         return batch
 
-    def _place(self, row: Batch, segment: int, placement: Placement, generator: np.random.Generator | None) -> None:
+    def _place(self, row: Batch, segment: int, placement: Placement, generator: np.random.Generator | None) -> Stretch:
+        """Fills in all of a window but its signal, and returns what to read of that."""
         entry = self._sources[placement.source]
-        window = entry.windows[placement.window]
-        slots = slice(placement.slot, placement.slot + entry.patches)
-        stream.patches(window.eeg, out=row["patches"][slots])
-        row["electrode_ids"][slots] = entry.addresses.electrode_ids
-        row["time_ids"][slots] = entry.addresses.time_ids
+        windows, address = entry.windows, entry.addresses
+        place = windows.index.place(placement.window)
+        bad = windows.index.bad(place)
+        good = None if bad is None else ~bad
+        if good is not None:
+            address = address.of(good)
+        slots = slice(placement.slot, placement.slot + len(address.time_ids))
+        row["electrode_ids"][slots] = address.electrode_ids
+        row["time_ids"][slots] = address.time_ids
         row["segment_ids"][slots] = segment + 1
         row["window_ids"][segment] = entry.first + placement.window
         row["corpus_ids"][segment] = entry.corpus
         if self._outputs is not None or self._classes[entry.corpus]:
-            row["labels"][segment] = window.label
+            row["labels"][segment] = windows.label(place)
         if generator is not None:
-            row["mask"][slots] = masking.draw(generator, entry.patches)
+            row["mask"][slots] = masking.draw(generator, len(address.time_ids))
+        # The slots of an electrode follow each other, so that they are its samples in a row.
+        return windows.stretch(place, good, row["microvolts"][slots].reshape(-1, windows.index.samples))
 
 
-def _sources(corpora: Sequence[Corpus], split: str, patch_slots: int) -> list[Source]:
+def _sources(windows: Sequence[Windows], patch_slots: int) -> list[Source]:
     sources = []
-    for number, corpus in enumerate(corpora):
+    for number, own in enumerate(windows):
         first = 0
-        for configuration in corpus.configurations:
-            windows = configuration.splits.get(split, 0)
-            if not windows:
-                continue
-            if configuration.patches > patch_slots:
+        for montage in own.montages:
+            if montage.patches > patch_slots:
                 raise InputError(
-                    f"The windows of {corpus.path / configuration.name} have {len(configuration.electrodes)} "
-                    f"electrodes x {configuration.patches_per_electrode} s, so a row needs at least "
-                    f"{configuration.patches} patch slots instead of {patch_slots}: raise data.patch_slots, or "
-                    "prepare the corpus with shorter windows."
+                    f"The windows of {montage.directory} have {len(montage.electrodes)} electrodes x "
+                    f"{montage.seconds} s, so a row needs at least {montage.patches} patch slots instead of "
+                    f"{patch_slots}: raise data.patch_slots, or lower data.window_seconds."
                 )
-            sources.append(
-                Source(
-                    corpus=number,
-                    windows=corpus.source(configuration.name, split),
-                    addresses=stream.addresses(configuration.electrodes, configuration.patches_per_electrode),
-                    first=first,
-                )
-            )
-            first += windows
+            addresses = stream.addresses(montage.electrodes, montage.seconds)
+            sources.append(Source(number, montage, addresses, first))
+            first += len(montage)
     if not sources:
-        names = ", ".join(str(corpus.path) for corpus in corpora) or "no corpus at all"
-        raise InputError(f"There are no windows in the split {split!r} of {names}: see `labram-jax inspect`.")
+        raise InputError(
+            f"There are no windows in {', '.join(map(_named, windows)) or 'no corpus at all'}: see "
+            "`labram-jax inspect`, or ask for shorter windows (data.window_seconds)."
+        )
     return sources
 
 
+def _named(windows: Windows) -> str:
+    return f"{windows.corpus.path} ({windows.split})"
+
+
 def _training_rows(
-    corpora: Sequence[Corpus],
+    windows: Sequence[Windows],
     sources: Sequence[Source],
-    split: str,
     weights: Sequence[float],
     patch_slots: int,
     segments: int,
     seed: int,
 ) -> TrainingRows:
-    sizes = [corpus.windows(split) for corpus in corpora]
-    for corpus, size in zip(corpora, sizes, strict=True):
-        if not size:
-            raise InputError(f"The corpus {corpus.path} has no windows in the split {split!r}: leave it out.")
-    if weights and len(weights) != len(corpora):
-        raise InputError(f"There are {len(weights)} weights for {len(corpora)} corpora: give one each, or none.")
+    sizes = [len(own) for own in windows]
+    for own in windows:
+        if not len(own):
+            raise InputError(
+                f"There are no windows in {_named(own)}: leave the corpus out, or ask for shorter windows "
+                "(data.window_seconds)."
+            )
+    if weights and len(weights) != len(windows):
+        raise InputError(f"There are {len(weights)} weights for {len(windows)} corpora: give one each, or none.")
     weights = weights or sizes
-    windows = [len(entry.windows) for entry in sources]
-    shares = [
-        weights[entry.corpus] * count / sizes[entry.corpus] for entry, count in zip(sources, windows, strict=True)
-    ]
-    return TrainingRows([entry.patches for entry in sources], windows, shares, patch_slots, segments, seed)
+    counts = [len(entry.windows) for entry in sources]
+    shares = [weights[entry.corpus] * count / sizes[entry.corpus] for entry, count in zip(sources, counts, strict=True)]
+    return TrainingRows([entry.patches for entry in sources], counts, shares, patch_slots, segments, seed)
 
 
 def _numbers(batch_rows: int, rows: Sequence[int] | None) -> Callable[[int], list[int]]:
@@ -273,9 +278,9 @@ def _numbers(batch_rows: int, rows: Sequence[int] | None) -> Callable[[int], lis
     return lambda step: [step * batch_rows + row for row in own]
 
 
-def _vector_outputs(corpora: Sequence[Corpus]) -> int | None:
+def _vector_outputs(infos: Sequence[CorpusInfo]) -> int | None:
     """Returns the length of the label vectors if every corpus has such vectors of one length, otherwise None."""
-    if any(corpus.info.label != "vector" for corpus in corpora):
+    if any(info.label != "vector" for info in infos):
         return None
-    outputs = {corpus.info.outputs for corpus in corpora}
+    outputs = {info.outputs for info in infos}
     return outputs.pop() if len(outputs) == 1 else None

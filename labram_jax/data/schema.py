@@ -1,27 +1,45 @@
-"""What a corpus looks like on disk: its files, its description, and the fields of a record.
+"""What a corpus looks like on disk: its files, its description, its tables, and the fields of a record.
 
     OUT/corpus.json       the description (`CorpusInfo`)
-    OUT/recordings.csv    one line a recording: what was kept, dropped, and why
+    OUT/pieces.csv        one line a piece: a continuous stretch of one recording (`PIECE_COLUMNS`)
+    OUT/spans.csv         one line a span: a stretch of a recording with a split and a label (`SPAN_COLUMNS`)
+    OUT/excluded.csv      stretches that annotations declare bad: no window touches them (`EXCLUDED_COLUMNS`)
+    OUT/recordings.csv    one line a recording: what was used of it, and why not
     OUT/quality.json      the counts of the preparation's report
-    OUT/<configuration>/  one TFDS directory for each montage and window length
+    OUT/<montage>/        one TFDS directory for each montage, with one record for each RECORD_SECONDS of a piece
+    OUT/<montage>/quality.npy   uint8 [seconds, C]: flags (`QUALITY`) of every second of every electrode
 
-Preparation writes these and training reads them, so this file imports neither JAX nor Grain.
+The signal is stored once; windows are cut from it when it is read. Preparation writes these files and training reads
+them, so this file imports neither JAX nor Grain.
 """
 
 import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from labram_jax.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 CORPUS_FILE = "corpus.json"
+PIECES_FILE = "pieces.csv"
+SPANS_FILE = "spans.csv"
+EXCLUDED_FILE = "excluded.csv"
 RECORDINGS_FILE = "recordings.csv"
-QUALITY_FILE = "quality.json"
+COUNTS_FILE = "quality.json"
+QUALITY_FILE = "quality.npy"
+
+# A piece begins `start_seconds` after its recording does and has `samples` samples at 200 Hz. Its first record is
+# number `first_record` of its montage, and its first second has row `first_second` of quality.npy.
+PIECE_COLUMNS = ("montage", "recording", "subject", "start_seconds", "samples", "first_record", "first_second")
+# `start` and `stop` are seconds from the recording's start; an empty `stop` is its end. The label follows, in one
+# column `label` (the index of a class, empty where there is none) or in `label_0`, `label_1`, ... (a vector).
+SPAN_COLUMNS = ("recording", "subject", "split", "start", "stop")
+EXCLUDED_COLUMNS = ("recording", "start", "stop", "reason")
 
 SPLITS = ("train", "validation", "test")
 DTYPES = ("float16", "float32")
@@ -30,40 +48,90 @@ SAMPLES = 200  # of a patch: one second
 UNITS = "microvolts"
 NO_CLASS = -1  # the class index of a window without a label; in a vector, NaN
 
-# `dataset` and `array_record` are fixed so that the name of a shard follows from its split and number alone.
-_DATASET = "windows"
+# Windows of one to some ten seconds are read fastest from records of this length (`python benchmarks/data.py`), and
+# a window of w seconds reads less than w + 2 * RECORD_SECONDS of them.
+RECORD_SECONDS = 2
+RECORD_SAMPLES = RECORD_SECONDS * SAMPLES
+SIGNAL = "signal"  # the one TFDS split of a montage
+
+# What may be wrong with a second of an electrode, as bits of quality.npy.
+QUALITY = MappingProxyType(
+    {
+        "flat": 1,
+        "implausible amplitude": 2,
+        "clipped": 4,
+        "lost": 8,  # not finite in the recording, or beyond what the stored type holds
+        "marked bad": 16,  # by the recording, its sidecar, or the user: for all of its seconds
+    }
+)
+
+# `dataset` and `array_record` are fixed so that the name of a shard follows from its number alone.
+_DATASET = "pieces"
 
 
 @dataclasses.dataclass(frozen=True)
-class ConfigurationInfo:
-    """One montage at one window length: its folder, its ordered electrodes, and its windows per split."""
+class QualityLimits:
+    """Where a second of an electrode is bad, and when a window is no longer used.
+
+    A second is bad where it is flat (standard deviation below `flat_microvolts`), implausibly large (a filtered sample
+    beyond `peak_microvolts`, or a standard deviation above `outlier_microvolts` and `outlier_ratio` times that of most
+    electrodes in this second), or clipped (more than `clipped_fraction` of it lies in runs of `clipped_samples` equal
+    samples at the recording's extremes, before filtering). An electrode with a bad second is bad in every window that
+    holds this second. A window is dropped when more than the share `bad_electrodes` of its electrodes is bad, those
+    marked bad left out of the count; None asks for finite samples alone (`FINITE_ONLY`): no electrode is judged, and a
+    window with a lost second is dropped.
+    """
+
+    bad_electrodes: float | None = 0.1
+    flat_microvolts: float = 0.1
+    peak_microvolts: float = 2000.0
+    outlier_microvolts: float = 200.0
+    outlier_ratio: float = 10.0
+    clipped_fraction: float = 0.02
+    clipped_samples: int = 5
+
+
+# Published protocols drop nothing, so a window that others would call bad still counts in their scores.
+FINITE_ONLY = QualityLimits(bad_electrodes=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class MontageInfo:
+    """One montage of a corpus: its folder, its ordered electrodes, and the seconds of signal stored for it."""
 
     name: str
     electrodes: tuple[str, ...]
-    patches_per_electrode: int
-    splits: dict[str, int]
-
-    @property
-    def patches(self) -> int:
-        """Patches of one window: electrodes x seconds."""
-        return len(self.electrodes) * self.patches_per_electrode
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
 class CorpusInfo:
     """The description of a corpus, as `corpus.json` holds it.
 
-    `label` says what a record's label is: "class" (an index into `classes`), "vector" (`outputs` float32
-    values), or None (records have no label). `filters` and `provenance` are for people.
+    `label` says what a span's label is: "class" (an index into `classes`), "vector" (`outputs` float32 values), or None
+    (no span has a label). `dtype` is that of the stored samples. `window_seconds` is the window of the corpus'
+    protocol, None where it has none. `split_by` says how its splits came about ("subject", "time", ...), `subjects`
+    what subjects each split has. `filters` and `provenance` are for people.
     """
 
     name: str
-    configurations: tuple[ConfigurationInfo, ...]
+    montages: tuple[MontageInfo, ...]
     classes: tuple[str, ...] | None = None
     label: str | None = None
     outputs: int | None = None
+    dtype: str = "float16"
+    quality: QualityLimits = QualityLimits()
+    window_seconds: int | None = None
+    split_by: str = "subject"
+    subjects: dict[str, int] = dataclasses.field(default_factory=dict)
     filters: dict[str, Any] | None = None
     provenance: str = ""
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of `spans.csv` that hold the label."""
+        vector = tuple(f"label_{index}" for index in range(self.outputs or 0))
+        return {None: (), "class": ("label",), "vector": vector}[self.label]
 
     def write(self, folder: Path) -> None:
         """Writes `corpus.json` into `folder`, under a temporary name first."""
@@ -76,6 +144,12 @@ class CorpusInfo:
     def read(cls, folder: Path) -> "CorpusInfo":
         """Reads `folder/corpus.json`; a missing folder, a foreign file, another format are `InputError`s."""
         content = _read_json(folder)
+        if content.get("format") == 1:
+            raise InputError(
+                f"The corpus {folder} was prepared by an earlier version, which stored windows: prepare it anew from "
+                "its recordings (`labram-jax prepare`, without --window-seconds and --stride-seconds, which are now "
+                "chosen when windows are read: data.window_seconds, data.stride_seconds)."
+            )
         if content.get("format") != FORMAT:
             raise InputError(
                 f"The corpus {folder} has format {content.get('format')!r}, but this version reads {FORMAT}: "
@@ -93,40 +167,33 @@ class CorpusInfo:
             ) from error
 
 
-def record_features(electrodes: int, patches: int, dtype: str, label: str | None, outputs: int | None = None):
-    """Returns the TFDS features of a window of `electrodes` x `patches` seconds.
+def record_features(electrodes: int, dtype: str):
+    """Returns the TFDS features of a record: `RECORD_SECONDS` of a piece of `electrodes` electrodes.
 
-    `eeg` [electrodes, patches * 200] in microvolts and `dtype` ("float16" or "float32"), `label` (int64
-    class index if `label` is "class", float32 [outputs] if "vector", no such field if None), `subject`,
-    `recording` (text), and `start_seconds` float32. The EEG is stored as bytes: by default TFDS would turn
-    each sample into an element of a list.
+    `eeg` [electrodes, RECORD_SAMPLES] in microvolts and `dtype` ("float16" or "float32"), zero behind the end of the
+    piece; `recording` (text) and `start_seconds` (float32, from the recording's start) say where it is from. The EEG
+    is stored as bytes: by default TFDS would turn each sample into an element of a list.
     """
     import tensorflow_datasets as tfds
 
     if dtype not in DTYPES:
-        raise InputError(f"A window cannot be stored as {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    fields = {
-        "eeg": tfds.features.Tensor(
-            shape=(electrodes, patches * SAMPLES),
-            dtype=np.dtype(dtype),
-            encoding=tfds.features.Encoding.BYTES,
-        ),
-        "subject": tfds.features.Text(),
-        "recording": tfds.features.Text(),
-        "start_seconds": tfds.features.Scalar(dtype=np.float32),
-    }
-    if label == "class":
-        fields["label"] = tfds.features.Scalar(dtype=np.int64)
-    elif label == "vector":
-        fields["label"] = tfds.features.Tensor(shape=(outputs,), dtype=np.float32)
-    elif label is not None:
-        raise ValueError(f'label is {label!r}, not "class", "vector" or None')
-    return tfds.features.FeaturesDict(fields)
+        raise InputError(f"Signal cannot be stored as {dtype!r}: choose one of {', '.join(DTYPES)}.")
+    return tfds.features.FeaturesDict(
+        {
+            "eeg": tfds.features.Tensor(
+                shape=(electrodes, RECORD_SAMPLES),
+                dtype=np.dtype(dtype),
+                encoding=tfds.features.Encoding.BYTES,
+            ),
+            "recording": tfds.features.Text(),
+            "start_seconds": tfds.features.Scalar(dtype=np.float32),
+        }
+    )
 
 
-def shard_name(split: str, shard: int, shards: int) -> str:
-    """Returns the file name of shard `shard` of `shards` (from 0) of a split, as TFDS expects it."""
-    return f"{_DATASET}-{split}.array_record-{shard:05d}-of-{shards:05d}"
+def shard_name(shard: int, shards: int) -> str:
+    """Returns the file name of shard `shard` of `shards` (from 0) of a montage, as TFDS expects it."""
+    return f"{_DATASET}-{SIGNAL}.array_record-{shard:05d}-of-{shards:05d}"
 
 
 def _read_json(folder: Path) -> Mapping[str, Any]:
@@ -146,14 +213,10 @@ def _read_json(folder: Path) -> Mapping[str, Any]:
 
 def _from_content(content: Mapping[str, Any]) -> CorpusInfo:
     fields = {field.name: content[field.name] for field in dataclasses.fields(CorpusInfo)}
-    fields["configurations"] = tuple(
-        ConfigurationInfo(
-            name=str(entry["name"]),
-            electrodes=tuple(entry["electrodes"]),
-            patches_per_electrode=int(entry["patches_per_electrode"]),
-            splits={split: int(count) for split, count in entry["splits"].items()},
-        )
-        for entry in content["configurations"]
+    fields["montages"] = tuple(
+        MontageInfo(str(entry["name"]), tuple(entry["electrodes"]), float(entry["seconds"]))
+        for entry in content["montages"]
     )
     fields["classes"] = None if content["classes"] is None else tuple(content["classes"])
+    fields["quality"] = QualityLimits(**content["quality"])
     return CorpusInfo(**fields)

@@ -1,17 +1,14 @@
-"""From windows in microvolts to the stream of patches that the models read; the only place that divides by 100."""
+"""From windows to the stream of patches that the models read: where each patch comes from, and its samples."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Bool, Float, Int32
 
 from labram_jax.data.schema import SAMPLES
 from labram_jax.errors import InputError
 from labram_jax.montage import check_seconds, electrode_ids
-
-# The models were designed for signals in units of 100 microvolts.
-MICROVOLTS_PER_UNIT = np.float32(100)
 
 
 class Addresses(NamedTuple):
@@ -19,6 +16,11 @@ class Addresses(NamedTuple):
 
     electrode_ids: Int32[np.ndarray, "patches"]
     time_ids: Int32[np.ndarray, "patches"]
+
+    def of(self, electrodes: Bool[np.ndarray, "C"]) -> "Addresses":
+        """Returns the addresses of the patches of some electrodes alone."""
+        taken = np.repeat(electrodes, len(self.time_ids) // len(electrodes))
+        return Addresses(self.electrode_ids[taken], self.time_ids[taken])
 
 
 def addresses(electrodes: Sequence[str], seconds: int) -> Addresses:
@@ -33,18 +35,15 @@ def addresses(electrodes: Sequence[str], seconds: int) -> Addresses:
     )
 
 
-def patches(
-    eeg: Float[np.ndarray, "*batch C samples"], out: Float32[np.ndarray, "*batch patches 200"] | None = None
-) -> Float32[np.ndarray, "*batch patches 200"]:
-    """Returns windows in microvolts as patches of one second in float32 units of 100 microvolts.
+def patches(eeg: Float[np.ndarray, "*batch C samples"]) -> Float[np.ndarray, "*batch patches 200"]:
+    """Returns windows in microvolts as patches of one second, likewise in microvolts.
 
     `samples` must be a multiple of 200 (whole seconds at 200 Hz), otherwise InputError. The patches of an
-    electrode follow each other, as in `addresses`. `out` receives them where it is given.
+    electrode follow each other, as in `addresses`.
     """
     *batch, electrodes, samples = eeg.shape
     if samples == 0 or samples % SAMPLES:
         raise InputError(
             f"A window has {samples} samples: give whole seconds at {SAMPLES} Hz, a multiple of {SAMPLES}."
         )
-    cut = eeg.reshape(*batch, electrodes * (samples // SAMPLES), SAMPLES)
-    return np.divide(cut, MICROVOLTS_PER_UNIT, out=out, dtype=np.float32, casting="same_kind")
+    return eeg.reshape(*batch, electrodes * (samples // SAMPLES), SAMPLES)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from scipy.signal import welch
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from labram_jax.config import SAMPLE_RATE
-from labram_jax.data.corpus import Corpus
+from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation import metrics
 from labram_jax.progress import Progress
@@ -33,7 +34,10 @@ MAX_TRAIN_WINDOWS = 20_000
 
 @dataclass(frozen=True)
 class Baseline:
-    """The baseline's predictions on the test windows, their labels and band powers (natural logarithm), its scores."""
+    """The baseline's predictions on the test windows, their labels and band powers (natural logarithm), its scores.
+
+    The powers of bad electrodes are NaN.
+    """
 
     predictions: Float[np.ndarray, "N outputs"]
     powers: Float[np.ndarray, "N C 7"]
@@ -57,8 +61,12 @@ def log_band_powers(eeg: Float[np.ndarray, "N C samples"], rate: float = SAMPLE_
 
 
 def classifier() -> Pipeline:
-    """Standardised features into a logistic regression that weighs the classes equally."""
-    return make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
+    """Standardised features into a logistic regression that weighs the classes equally; NaN counts as the mean."""
+    return make_pipeline(_imputer(), StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
+
+
+def _imputer() -> SimpleImputer:
+    return SimpleImputer(keep_empty_features=True)
 
 
 def fit_and_score(
@@ -73,7 +81,7 @@ def fit_and_score(
     Returns the predictions (two classes: the probability of class 1, as one column) and the defined metrics.
     """
     if classes == 0:
-        model = make_pipeline(StandardScaler(), Ridge()).fit(train, train_labels)
+        model = make_pipeline(_imputer(), StandardScaler(), Ridge()).fit(train, train_labels)
         predictions = np.asarray(model.predict(test)).reshape(len(test), -1)
         return predictions, metrics.regression(predictions, test_labels).values
     present = np.unique(train_labels)
@@ -88,15 +96,15 @@ def fit_and_score(
     return probabilities, metrics.multiclass(probabilities, test_labels).values
 
 
-def band_power_baseline(corpora: Sequence[Corpus], classes: int, train: str, test: str) -> Baseline:
-    """Fits the baseline on the `train` split of the corpora and scores it on the `test` split.
+def band_power_baseline(train: Sequence[Windows], test: Sequence[Windows], classes: int) -> Baseline:
+    """Fits the baseline on the windows `train` of some corpora and scores it on their windows `test`.
 
     Montages may differ: the electrodes that all labelled windows share are used. At most 20,000 training
-    windows, evenly spread, are read. Raises InputError if no electrode is shared or a split has no labels.
+    windows, evenly spread, are read. Raises InputError if no electrode is shared or there are no labels.
     """
-    electrodes = shared_electrodes(corpora)
-    train_powers, train_labels = _powers(corpora, electrodes, train, MAX_TRAIN_WINDOWS)
-    test_powers, test_labels = _powers(corpora, electrodes, test, None)
+    electrodes = shared_electrodes([*train, *test])
+    train_powers, train_labels = _powers(train, electrodes, MAX_TRAIN_WINDOWS)
+    test_powers, test_labels = _powers(test, electrodes, None)
     predictions, scores = fit_and_score(
         train_powers.reshape(len(train_labels), -1),
         train_labels,
@@ -107,9 +115,9 @@ def band_power_baseline(corpora: Sequence[Corpus], classes: int, train: str, tes
     return Baseline(predictions, test_powers, test_labels, scores, electrodes, len(train_labels))
 
 
-def shared_electrodes(corpora: Sequence[Corpus]) -> tuple[str, ...]:
-    """Returns the electrodes that every montage of the corpora has, in the order of the first."""
-    montages = [tuple(c.electrodes) for corpus in corpora for c in corpus.configurations]
+def shared_electrodes(windows: Sequence[Windows]) -> tuple[str, ...]:
+    """Returns the electrodes that every montage with windows has, in the order of the first."""
+    montages = [montage.electrodes for own in windows for montage in own.montages]
     shared = tuple(name for name in montages[0] if all(name in montage for montage in montages)) if montages else ()
     if not shared:
         raise InputError("The corpora share no electrode, so one band-power baseline cannot be fitted to them.")
@@ -124,25 +132,20 @@ def has_label(label: int | np.ndarray | None) -> bool:
 
 
 def _powers(
-    corpora: Sequence[Corpus], electrodes: tuple[str, ...], split: str, limit: int | None
+    windows: Sequence[Windows], electrodes: tuple[str, ...], limit: int | None
 ) -> tuple[Float[np.ndarray, "N C 7"], np.ndarray]:
-    sources = [
-        (corpus.source(configuration.name, split), configuration.electrodes)
-        for corpus in corpora
-        for configuration in corpus.configurations
-        if configuration.splits.get(split)
-    ]
-    total = sum(len(source) for source, _ in sources)
-    share = 1.0 if limit is None else min(1.0, limit / max(total, 1))
+    share = 1.0 if limit is None else min(1.0, limit / max(sum(map(len, windows)), 1))
     powers, labels = [], []
-    with Progress(f"Band powers ({split})", total=round(share * total)) as progress:
-        for source, montage in sources:
-            order = [montage.index(electrode) for electrode in electrodes]
-            for index in evenly_spread(source, share):
-                window = source[index]
+    split = windows[0].split
+    with Progress(f"Band powers ({split})", total=round(share * sum(map(len, windows)))) as progress:
+        for montage in (montage for own in windows for montage in own.montages):
+            order = [montage.electrodes.index(electrode) for electrode in electrodes]
+            for index in evenly_spread(montage, share):
+                window = montage[index]
                 progress.update()
                 if has_label(window.label):
-                    powers.append(log_band_powers(window.eeg[None, order])[0])
+                    own = log_band_powers(window.eeg[None, order])[0]
+                    powers.append(np.where(window.bad[order, None], np.nan, own))
                     labels.append(window.label)
     if not labels:
         raise InputError(f"The split {split!r} has no labelled windows for the baseline: prepare it with labels.")

@@ -1,17 +1,23 @@
 """Features of a corpus or of a single recording, as arrays in one .npz file."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Bool
 
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import CORPUS_FILE, RATE_HZ, SAMPLES
+from labram_jax.data.schema import CORPUS_FILE, EXCLUDED_COLUMNS, PIECE_COLUMNS, SPAN_COLUMNS, CorpusInfo
+from labram_jax.data.tables import Tables
+from labram_jax.data.windows import WindowIndex, default_seconds
 from labram_jax.errors import InputError
-from labram_jax.inference import Model, Pooling, Tokenizer, load
-from labram_jax.montage import check_seconds
+from labram_jax.evaluation.heldout import chunks
+from labram_jax.inference import Eeg, Model, Pooling, Tokenizer, load
 from labram_jax.progress import Progress
 
-CHUNK = 64
+if TYPE_CHECKING:
+    from data_prep.cleaning.clean import CleanRecording
 
 
 def embed(
@@ -20,25 +26,26 @@ def embed(
     out: str | Path,
     *,
     pool: Pooling = "mean",
-    seconds: int = 10,
+    window_seconds: int | None = None,
+    stride_seconds: float | None = None,
     notch: float | None = 50.0,
 ) -> dict[str, tuple[int, ...]]:
     """Writes features of all windows of a corpus, or of a recording, and returns the shapes of what was written.
 
-    A recording is cleaned as in data preparation and cut into windows of `seconds` (what is left over at its end is
-    dropped). The file holds, for each montage NAME: `NAME/features` [N, D] ([N, C, A, D] for pool "none"; codes
-    [N, C, A] of a tokenizer), `NAME/electrodes`, `NAME/recording`, `NAME/start_seconds`, and for a corpus
-    `NAME/split`, `NAME/subject` and `NAME/label`. Raises InputError for an input that cannot be used, and if `out`
-    exists.
+    A recording is cleaned as in data preparation. `window_seconds` None takes the window of the corpus' protocol, or
+    that which makes about 256 patches. The file holds, for each montage NAME: `NAME/features` [N, D] ([N, C, A, D] for
+    pool "none"; codes [N, C, A] of a tokenizer), `NAME/electrodes`, `NAME/bad` [N, C] (electrodes that took no part),
+    `NAME/recording`, `NAME/start_seconds`, and for a corpus `NAME/split`, `NAME/subject` and `NAME/label`. Windows that
+    training would leave out are left out. Raises InputError for an input that cannot be used, and if `out` exists.
     """
     out = Path(out)
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it first.")
     model, source = load(checkpoint), Path(source)
     if (source / CORPUS_FILE).is_file():
-        arrays = _corpus(model, Corpus.open(source), pool)
+        arrays = _corpus(model, Corpus.open(source), pool, window_seconds, stride_seconds)
     else:
-        arrays = _recording(model, source, pool, seconds, notch)
+        arrays = _recording(model, source, pool, window_seconds, stride_seconds, notch)
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
@@ -47,53 +54,90 @@ def embed(
     return {name: array.shape for name, array in arrays.items()}
 
 
-def _features(model: Model, eeg: np.ndarray, electrodes: tuple[str, ...], pool: Pooling) -> np.ndarray:
+def _features(
+    model: Model, eeg: Eeg, electrodes: tuple[str, ...], pool: Pooling, bad: Bool[np.ndarray, "N C"]
+) -> np.ndarray:
     if isinstance(model, Tokenizer):
-        return model.encode(eeg, electrodes)
-    return model.features(eeg, electrodes, pool=pool)
+        return model.encode(eeg, electrodes, bads=bad)
+    return model.features(eeg, electrodes, pool=pool, bads=bad)
 
 
-def _corpus(model: Model, corpus: Corpus, pool: Pooling) -> dict[str, np.ndarray]:
-    arrays: dict[str, np.ndarray] = {}
-    total = sum(sum(entry.splits.values()) for entry in corpus.configurations)
-    with Progress("embedding", total) as progress:
-        for entry in corpus.configurations:
-            columns: dict[str, list] = {}
-            for split in entry.splits:
-                windows = corpus.source(entry.name, split)
-                for start in range(0, len(windows), CHUNK):
-                    chunk = [windows[index] for index in range(start, min(start + CHUNK, len(windows)))]
-                    eeg = np.stack([np.asarray(window.eeg, np.float32) for window in chunk])
-                    columns.setdefault("features", []).extend(_features(model, eeg, entry.electrodes, pool))
-                    columns.setdefault("split", []).extend([split] * len(chunk))
-                    for name in ("subject", "recording", "start_seconds", "label"):
-                        columns.setdefault(name, []).extend(getattr(window, name) for window in chunk)
-                    progress.update(len(chunk))
-            if columns["label"][0] is None:
-                del columns["label"]
-            arrays |= {f"{entry.name}/{name}": np.asarray(values) for name, values in columns.items()}
-            arrays[f"{entry.name}/electrodes"] = np.asarray(entry.electrodes)
-    return arrays
+def _corpus(
+    model: Model, corpus: Corpus, pool: Pooling, window_seconds: int | None, stride_seconds: float | None
+) -> dict[str, np.ndarray]:
+    windows = {split: corpus.windows(split, window_seconds, stride_seconds) for split in corpus.splits}
+    if not any(map(len, windows.values())):
+        raise InputError(f"The corpus {corpus.path} has no windows of this length: give a smaller --window-seconds.")
+    columns: dict[str, dict[str, list]] = {}
+    electrodes: dict[str, np.ndarray] = {}
+    with Progress("embedding", sum(map(len, windows.values()))) as progress:
+        for split, montage in ((split, montage) for split, own in windows.items() for montage in own.montages):
+            name = montage.directory.name
+            electrodes[f"{name}/electrodes"] = np.asarray(montage.electrodes)
+            for chunk in chunks(montage):
+                eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
+                found = columns.setdefault(name, {})
+                found.setdefault("features", []).extend(_features(model, eeg, montage.electrodes, pool, bad))
+                found.setdefault("split", []).extend([split] * len(chunk))
+                for field in ("bad", "subject", "recording", "start_seconds", "label"):
+                    found.setdefault(field, []).extend(getattr(window, field) for window in chunk)
+                progress.update(len(chunk))
+    if corpus.info.label is None:
+        for found in columns.values():
+            del found["label"]
+    arrays = {f"{name}/{field}": np.asarray(own) for name, found in columns.items() for field, own in found.items()}
+    return arrays | electrodes
 
 
-def _recording(model: Model, path: Path, pool: Pooling, seconds: int, notch: float | None) -> dict[str, np.ndarray]:
+def _recording(
+    model: Model,
+    path: Path,
+    pool: Pooling,
+    window_seconds: int | None,
+    stride_seconds: float | None,
+    notch: float | None,
+) -> dict[str, np.ndarray]:
     # MNE takes a while to import, and a corpus does not need it.
-    from data_prep.clean import clean
-    from data_prep.plan import Filters
-    from data_prep.recording import read
+    from data_prep.cleaning.clean import clean
+    from data_prep.readers.recording import open_recording
+    from data_prep.recipe import Filters, Recipe
 
-    check_seconds(seconds)
-    signal = clean(read(path), filters=Filters(notch=notch))
-    window = seconds * SAMPLES
-    count = signal.eeg.shape[1] // window
-    if not count:
-        length = signal.eeg.shape[1] / RATE_HZ
-        raise InputError(f"{path} lasts {length:.1f} s, less than one window of {seconds} s: give --seconds.")
-    eeg = signal.eeg[:, : count * window].reshape(len(signal.electrodes), count, window).swapaxes(0, 1)
-    name = f"{len(signal.electrodes)}ch-{seconds}s"
+    reader = open_recording(path)
+    cleaned = clean(reader, Recipe(filters=Filters(notch=notch), dtype="float32"))
+    seconds = default_seconds(len(cleaned.electrodes)) if window_seconds is None else window_seconds
+    excluded = [(path.name, at, at + lasting, text) for at, lasting, text in reader.header.excluded]
+    index = _index(path.name, cleaned, excluded, seconds, stride_seconds)
+    if not len(index):
+        causes = ", ".join(f"{reason} {count}" for reason, count in index.dropped.items())
+        why = f"all were left out ({causes})" if causes else f"it lasts {cleaned.seconds:.1f} s; give --window-seconds"
+        raise InputError(f"{path} has no window of {seconds} s that can be used: {why}.")
+    places = [index.place(number) for number in range(len(index))]
+    eeg = np.stack([cleaned.pieces[p.piece].eeg[:, p.start : p.start + index.samples] for p in places])
+    nothing = np.zeros(len(cleaned.electrodes), bool)
+    bad = np.stack([nothing if (own := index.bad(place)) is None else own for place in places])
+    name = f"{len(cleaned.electrodes)}ch"
     return {
-        f"{name}/features": _features(model, eeg, signal.electrodes, pool),
-        f"{name}/electrodes": np.asarray(signal.electrodes),
-        f"{name}/recording": np.asarray([path.name] * count),
-        f"{name}/start_seconds": np.arange(count, dtype=np.float32) * seconds,
+        f"{name}/features": _features(model, eeg, cleaned.electrodes, pool, bad),
+        f"{name}/electrodes": np.asarray(cleaned.electrodes),
+        f"{name}/bad": bad,
+        f"{name}/recording": np.asarray([path.name] * len(places)),
+        f"{name}/start_seconds": np.asarray([index.start_seconds(place) for place in places]),
     }
+
+
+def _index(
+    name: str, cleaned: "CleanRecording", excluded: list[tuple], seconds: int, stride_seconds: float | None
+) -> WindowIndex:
+    """The windows that a corpus of this one recording would have."""
+    first_seconds = np.cumsum([0, *(len(piece.quality) for piece in cleaned.pieces)])
+    pieces = [
+        ("all", name, name, piece.start_seconds, piece.eeg.shape[1], 0, first_second)
+        for piece, first_second in zip(cleaned.pieces, first_seconds, strict=False)
+    ]
+    tables = Tables(
+        pd.DataFrame(pieces, columns=PIECE_COLUMNS),
+        pd.DataFrame([(name, name, "test", 0.0, np.nan)], columns=SPAN_COLUMNS),
+        pd.DataFrame(excluded, columns=EXCLUDED_COLUMNS),
+    )
+    quality = np.concatenate([piece.quality for piece in cleaned.pieces])
+    return WindowIndex("all", CorpusInfo(name, ()), tables, quality, "test", seconds, stride_seconds)

@@ -21,6 +21,7 @@ from labram_jax.config import (
 from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation import metrics
 from labram_jax.evaluation.baseline import band_power_baseline
@@ -30,7 +31,7 @@ from labram_jax.evaluation.runlog import CONFIG, SCORES
 from labram_jax.evaluation.tables import over_seeds, score_rows, text_table
 from labram_jax.inference import Classifier, load
 from labram_jax.training.checkpoints import load_model, write_json
-from labram_jax.training.runs import make_stage
+from labram_jax.training.runs import make_stage, windows_of
 from labram_jax.training.stage import Stage
 from labram_jax.training.state import TrainState
 
@@ -48,8 +49,15 @@ class Evaluation:
         return "\n".join([self.title, text_table(*score_rows(self.columns)), *reasons])
 
 
-def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", baseline: bool = True) -> Evaluation:
-    """Scores a model on one split of a corpus.
+def evaluate(
+    checkpoint: str | Path,
+    corpus: str | Path,
+    split: str = "test",
+    baseline: bool = True,
+    window_seconds: int | None = None,
+    stride_seconds: float | None = None,
+) -> Evaluation:
+    """Scores a model on one split of a corpus, in windows as it was trained on unless others are asked for.
 
     A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split, if it can be)
     and the paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
@@ -60,13 +68,14 @@ def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", ba
     variables, values = load_model(checkpoint)
     config = from_dict(values, str(checkpoint))
     model = getattr(config, "model", config)
+    data = _lengths(config, window_seconds, stride_seconds)
     if isinstance(model, ClassifierConfig):
-        return _classifier(Path(checkpoint), model, opened, split, baseline)
-    data = _data_for(opened, split)
+        return _classifier(Path(checkpoint), model, opened, data, split, baseline)
+    windows = _windows(data, opened, split)
+    data = _rows_for(data, windows)
     stage = _stage(config, model, data, opened, checkpoint)
     batches = pipeline.evaluation(
-        [opened],
-        split=split,
+        [windows],
         batch_rows=data.batch_rows,
         patch_slots=data.patch_slots,
         segments=data.segments,
@@ -74,15 +83,21 @@ def evaluate(checkpoint: str | Path, corpus: str | Path, split: str = "test", ba
     )
     params = variables.pop("params")
     state = TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state=(), frozen=stage.frozen)
-    return Evaluation(_title(checkpoint, opened, split), {stage.name: stage.evaluate(state, iter(batches))}, {})
+    return Evaluation(_title(checkpoint, windows), {stage.name: stage.evaluate(state, iter(batches))}, {})
 
 
 def evaluate_seeds(
-    checkpoints: Sequence[str | Path], corpus: str | Path, split: str = "test", baseline: bool = True
+    checkpoints: Sequence[str | Path],
+    corpus: str | Path,
+    split: str = "test",
+    baseline: bool = True,
+    window_seconds: int | None = None,
+    stride_seconds: float | None = None,
 ) -> Evaluation:
     """Scores runs that differ in their seed alone: mean and standard deviation of every metric they share."""
     first, *others = [
-        evaluate(checkpoint, corpus, split, baseline and number == 0) for number, checkpoint in enumerate(checkpoints)
+        evaluate(checkpoint, corpus, split, baseline and number == 0, window_seconds, stride_seconds)
+        for number, checkpoint in enumerate(checkpoints)
     ]
     if not others:
         return first
@@ -94,7 +109,9 @@ def evaluate_seeds(
     return Evaluation(title, {**first.columns, name: spread}, first.undefined)
 
 
-def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split: str, baseline: bool) -> Evaluation:
+def _classifier(
+    checkpoint: Path, model: ClassifierConfig, corpus: Corpus, data: DataConfig, split: str, baseline: bool
+) -> Evaluation:
     if model.classes and corpus.classes != model.classes:
         raise InputError(
             f"{checkpoint} tells {', '.join(model.classes)} apart, but the corpus {corpus.path} has the classes "
@@ -102,7 +119,8 @@ def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split
         )
     classifier = load(checkpoint)
     assert isinstance(classifier, Classifier)
-    predictions, labels = predict(classifier, [corpus], split)
+    windows = _windows(data, corpus, split)
+    predictions, labels = predict(classifier, [windows])
     task = metrics.task_of(model.outputs, model.task == "regression")
     scored = metrics.scorer(task)(predictions, labels)
     columns: dict[str, Mapping[str, object]] = {"fine-tuned": scored.values}
@@ -110,14 +128,15 @@ def _classifier(checkpoint: Path, model: ClassifierConfig, corpus: Corpus, split
     if baseline:
         classes = 0 if task == "regression" else max(2, model.outputs)
         try:
-            columns["band powers"] = band_power_baseline([corpus], classes, "train", split).scores
+            training = windows_of(data, [corpus], "train")
+            columns["band powers"] = band_power_baseline(training, [windows], classes).scores
         except InputError as error:
             # No windows to fit it to, no shared electrode: no reason to withhold the model's own scores.
             undefined["the band-power baseline"] = str(error)
     if _is_run_on(checkpoint, corpus):
         _leave_in_run(checkpoint, split, columns, predictions, labels)
     papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
-    return Evaluation(_title(checkpoint, corpus, split), {**columns, **papers}, undefined)
+    return Evaluation(_title(checkpoint, windows), {**columns, **papers}, undefined)
 
 
 def _is_run_on(path: Path, corpus: Corpus) -> bool:
@@ -140,13 +159,35 @@ def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarr
     np.savez(run / f"predictions-{split}.npz", probabilities=predictions, labels=labels)
 
 
-def _data_for(corpus: Corpus, split: str) -> DataConfig:
+def _lengths(config: object, window_seconds: int | None, stride_seconds: float | None) -> DataConfig:
+    """Windows as asked for, else as the model was trained on, else as the corpus has them."""
+    own = config.data if isinstance(config, StageConfig) else DataConfig()
+    if window_seconds is None:
+        window_seconds, stride_seconds = own.window_seconds, stride_seconds or own.stride_seconds
+    return DataConfig(window_seconds=window_seconds, stride_seconds=stride_seconds)
+
+
+def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
+    (windows,) = windows_of(data, [corpus], split)
+    if not len(windows):
+        raise InputError(
+            f"The corpus {corpus.path} has no windows in the split {split!r}: see `labram-jax inspect`, or ask for "
+            "shorter ones with --window-seconds."
+        )
+    return windows
+
+
+def _rows_for(data: DataConfig, windows: Windows) -> DataConfig:
     """Rows that hold the split's longest window, and as many short ones as go in."""
-    lengths = [entry.patches for entry in corpus.configurations if entry.splits.get(split)]
-    if not lengths:
-        raise InputError(f"The corpus {corpus.path} has no windows in the split {split!r}: see `labram-jax inspect`.")
+    lengths = [montage.patches for montage in windows.montages]
     slots = max(256, max(lengths))
-    return DataConfig((corpus.address,), batch_rows=16, patch_slots=slots, segments=max(1, slots // min(lengths)))
+    return dataclasses.replace(
+        data,
+        corpora=(windows.corpus.address,),
+        batch_rows=16,
+        patch_slots=slots,
+        segments=max(1, slots // min(lengths)),
+    )
 
 
 def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Path) -> Stage:
@@ -162,5 +203,6 @@ def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Pa
     return make_stage(config, [corpus], steps_per_epoch=1)
 
 
-def _title(checkpoint: str | Path, corpus: Corpus, split: str) -> str:
-    return f"{checkpoint} on {corpus.windows(split):,} windows of {corpus.name}, {split}"
+def _title(checkpoint: str | Path, windows: Windows) -> str:
+    lengths = " or ".join(f"{seconds} s" for seconds in sorted({montage.seconds for montage in windows.montages}))
+    return f"{checkpoint} on {len(windows):,} windows of {lengths} of {windows.corpus.name}, {windows.split}"

@@ -9,6 +9,7 @@ from labram_jax.configfile import from_dict
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.source import SUFFIXES, is_foreign
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.describe import describe
 from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.training.checkpoints import find_model, load_model, read_meta
@@ -17,14 +18,20 @@ from labram_jax.training.checkpoints import find_model, load_model, read_meta
 def inspect(path: str | Path) -> str:
     """Describes whatever lies at `path`; raises InputError where there is nothing, or nothing known."""
     path = Path(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except PermissionError as error:
+        raise InputError(
+            f"{path} may not be read (permission denied): change the permissions of its folder."
+        ) from error
+    if not there:
         raise InputError(f"There is nothing at {path}: check the path.")
     if (path / CORPUS_FILE).is_file():
-        return Corpus.open(path).describe()
+        return describe(Corpus.open(path))
     if path.suffix.lower() in SUFFIXES or (path.is_dir() and is_foreign(path)):
         return import_model(path).report.summary()
-    if path.is_file() or path.suffix.lower() in (".mff", ".ds"):
-        from data_prep.recording import inspect as inspect_recording
+    if path.is_file() or path.suffix.lower() in (".mff", ".ds", ".mefd"):
+        from data_prep.readers.summary import inspect as inspect_recording
 
         return str(inspect_recording(path))
     return describe_checkpoint(path)

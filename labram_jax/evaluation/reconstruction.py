@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from labram_jax.config import PATCH_SAMPLES
-from labram_jax.data.stream import MICROVOLTS_PER_UNIT, patches
+from labram_jax.config import MICROVOLTS_PER_UNIT, PATCH_SAMPLES
+from labram_jax.data.stream import patches
+from labram_jax.models.patches import model_units
 from labram_jax.models.spectrum import spectrum
 
 HIGHEST_HZ = 75  # recordings are low-passed there, so that nothing above it is signal
@@ -18,7 +19,7 @@ class SpectralComparison:
     """Spectra of the patches of one montage, at 1 to 75 Hz.
 
     `original` and `reconstructed`: amplitude in microvolts of each patch; `phase_agreement`: the cosine of the
-    phase error averaged over patches (1: exact, 0: chance).
+    phase error averaged over patches (1: exact, 0: chance). NaN where the electrode is bad.
     """
 
     electrodes: tuple[str, ...]
@@ -28,11 +29,11 @@ class SpectralComparison:
 
     def amplitude_correlation(self) -> Float[np.ndarray, "C F"]:
         """Correlation over patches between original and reconstructed amplitude: does each follow the changes?"""
-        original, reconstructed = (part - part.mean(axis=0) for part in (self.original, self.reconstructed))
-        scale = np.sqrt((original**2).sum(axis=0) * (reconstructed**2).sum(axis=0))
+        original, reconstructed = (part - _mean(part, 0) for part in (self.original, self.reconstructed))
+        scale = np.sqrt(np.nansum(original**2, axis=0) * np.nansum(reconstructed**2, axis=0))
         # Without any change in one of them there is nothing to follow.
         undefined = np.full(scale.shape, np.nan)
-        return np.divide((original * reconstructed).sum(axis=0), scale, out=undefined, where=scale > 0)
+        return np.divide(np.nansum(original * reconstructed, axis=0), scale, out=undefined, where=scale > 0)
 
 
 def compare_spectra(
@@ -43,11 +44,12 @@ def compare_spectra(
 ) -> SpectralComparison:
     """Puts a tokenizer's reconstruction beside what it saw.
 
-    `eeg` in microvolts; `amplitude` and `phase` as predicted, standardised per window. They are put back on
-    their scale with the mean and the standard deviation of the window's own spectra, which the codes do not
-    carry.
+    `eeg` in microvolts; `amplitude` and `phase` as predicted, standardised per window, NaN for bad electrodes. They
+    are put back on their scale with the mean and the standard deviation of the window's own spectra, which the codes
+    do not carry.
     """
-    true_amplitude, true_phase = (np.asarray(part).reshape(amplitude.shape) for part in spectrum(patches(eeg)))
+    spectra = (np.asarray(part).reshape(amplitude.shape) for part in spectrum(model_units(patches(eeg))))
+    true_amplitude, true_phase = (np.where(np.isnan(amplitude), np.nan, part) for part in spectra)
     bins = FREQUENCIES
     # A sine of amplitude a gives a * 200 / 2 in its bin.
     to_microvolts = MICROVOLTS_PER_UNIT * 2 / PATCH_SAMPLES
@@ -56,13 +58,21 @@ def compare_spectra(
         electrodes,
         _by_patch(true_amplitude[..., bins] * to_microvolts),
         _by_patch(_unstandardised(amplitude, true_amplitude)[..., bins] * to_microvolts),
-        np.cos(error).mean(axis=(0, 2)),
+        _mean(np.cos(error), (0, 2)),
     )
 
 
 def _unstandardised(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     axes = (1, 2, 3)
-    return predicted * true.std(axis=axes, ddof=1, keepdims=True) + true.mean(axis=axes, keepdims=True)
+    return predicted * np.nanstd(true, axis=axes, ddof=1, keepdims=True) + np.nanmean(true, axis=axes, keepdims=True)
+
+
+def _mean(values: np.ndarray, axes: int | tuple[int, ...]) -> np.ndarray:
+    """The mean of what is there; NaN, without a warning, where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axes)
+    sums = np.where(known, values, 0).sum(axis=axes)
+    return np.divide(sums, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _by_patch(values: Float[np.ndarray, "N C A F"]) -> Float[np.ndarray, "patches C F"]:

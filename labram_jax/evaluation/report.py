@@ -4,14 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from labram_jax.config import StageConfig
-from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.figures import training
 from labram_jax.evaluation.page import Page
 from labram_jax.evaluation.report_classifier import describe_classifier
 from labram_jax.evaluation.report_tokenizer import describe_tokenizer
 from labram_jax.evaluation.runlog import Run
 from labram_jax.evaluation.tables import cell, metric_name, score_rows
+from labram_jax.training.runs import open_corpora
 
 _PANELS = {
     "tokenizer": ("loss", "amplitude_loss", "phase_loss", "commitment_loss", "grad_norm"),
@@ -35,13 +34,8 @@ def write_report(path: str | Path) -> Path:
     _training(page, run)
     describe = {"tokenizer": describe_tokenizer, "fine-tuning": describe_classifier}.get(run.stage)
     if describe is not None:
-        page.attempt("Held-out windows", lambda: describe(page, run, open_corpora(run.config)))
+        page.attempt("Held-out windows", lambda: describe(page, run, open_corpora(run.config.data)))
     return page.write()
-
-
-def open_corpora(config: StageConfig) -> list[Corpus]:
-    """Opens the corpora of a run; raises InputError if one is gone."""
-    return [Corpus.open(path) for path in config.data.corpora]
 
 
 def _summary(page: Page, run: Run) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from labram_jax.config import ClassifierConfig, base_encoder, huge_encoder, large_encoder
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation import metrics
 from labram_jax.evaluation.baseline import BANDS_HZ, Baseline, band_power_baseline
@@ -16,6 +17,7 @@ from labram_jax.evaluation.published import published_for
 from labram_jax.evaluation.runlog import Run
 from labram_jax.evaluation.tables import score_rows
 from labram_jax.inference import load
+from labram_jax.training.runs import windows_of
 
 MODEL, BASELINE = "fine-tuned", "band powers"
 _LOSSES = frozenset({"log_loss", "rmse", "loss"})  # not on the scale of the bars
@@ -25,11 +27,12 @@ _MOST_MAPS = 6
 def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
     """Adds test scores, confusion matrix or ROC curve, and the classes' alpha power on the head to the page."""
     split = run.config.data.test_split
-    predictions, labels = read_predictions(run, split) or predict(load(run.path), corpora, split)
+    windows = windows_of(run.config.data, corpora, split)
+    predictions, labels = read_predictions(run, split) or predict(load(run.path), windows)
     model, task = run.config.model, _task(run.config.model)
     scored = metrics.scorer(task)(predictions, labels)
     columns = {MODEL: scored.values}
-    baseline = _baseline(page, run, corpora, split)
+    baseline = _baseline(page, run, corpora, windows)
     if baseline is not None:
         columns[BASELINE] = baseline.scores
     elif "baseline" in run.scores:
@@ -55,11 +58,12 @@ def read_predictions(run: Run, split: str) -> tuple[np.ndarray, np.ndarray] | No
         raise InputError(f"{path} cannot be read ({error}): delete it and evaluate the run again.") from error
 
 
-def _baseline(page: Page, run: Run, corpora: Sequence[Corpus], split: str) -> Baseline | None:
+def _baseline(page: Page, run: Run, corpora: Sequence[Corpus], test: Sequence[Windows]) -> Baseline | None:
     model = run.config.model
     classes = 0 if model.task == "regression" else max(2, model.outputs)
     try:
-        return band_power_baseline(corpora, classes, run.config.data.train_split, split)
+        train = windows_of(run.config.data, corpora, run.config.data.train_split)
+        return band_power_baseline(train, test, classes)
     except InputError as error:
         page.note(f"Band-power baseline: {error}")
         return None
@@ -131,12 +135,12 @@ def _alpha_maps(page: Page, baseline: Baseline, classes: Sequence[str]) -> None:
         page.note("Scalp map: the test windows have one class alone.")
         return
     bands = [index for index, name in enumerate(BANDS_HZ) if "alpha" in name]
-    decibel = 10 / np.log(10) * baseline.powers[:, :, bands].mean(axis=-1)
+    decibel = 10 / np.log(10) * baseline.powers[:, :, bands].mean(axis=-1)  # NaN for bad electrodes
     maps = {}
     for index in present[1:] if len(present) == 2 else present[:_MOST_MAPS]:
         own = baseline.labels == index
         against = classes[present[0]] if len(present) == 2 else "rest"
-        maps[f"{classes[index]} − {against}"] = decibel[own].mean(axis=0) - decibel[~own].mean(axis=0)
+        maps[f"{classes[index]} − {against}"] = np.nanmean(decibel[own], axis=0) - np.nanmean(decibel[~own], axis=0)
     page.figure(
         "scalp", scalp.scalp_maps(maps, baseline.electrodes, "alpha power, 8-13 Hz (dB)", diverging=True),
         "Difference of alpha power between the classes on the test windows: the data, not the model.",

@@ -6,32 +6,34 @@ import numpy as np
 
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.figures import scalp, spectra, training
-from labram_jax.evaluation.heldout import WindowSet, held_out_split, sample
+from labram_jax.evaluation.heldout import WindowSet, held_out_windows, sample
 from labram_jax.evaluation.page import Page
 from labram_jax.evaluation.reconstruction import FREQUENCIES, SpectralComparison, compare_spectra
 from labram_jax.evaluation.runlog import Run
 from labram_jax.inference import Tokenizer, load
 
-MOST_WINDOWS = 64  # of each configuration
-MOST_CONFIGURATIONS = 4  # shown as figures; all of them enter the table
+MOST_WINDOWS = 64  # of each montage
+MOST_MONTAGES = 4  # shown as figures; all of them enter the table
 _MAP_BANDS_HZ = ((1, 13), (13, 30), (30, 75))
 
 
 def describe_tokenizer(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
     """Adds code usage, spectra, fidelity and scalp maps of held-out windows to the page."""
-    split = held_out_split(run.config.data, corpora)
+    split, held_out = held_out_windows(run.config.data, corpora)
     tokenizer: Tokenizer = load(run.path)
     counts = np.zeros(tokenizer.config.quantizer.codes, dtype=np.int64)
     rows: list[list[object]] = []
     figures: list[tuple[str, str, SpectralComparison]] = []
-    for windows in sample(corpora, split, MOST_WINDOWS):
-        electrodes = windows.configuration.electrodes
-        codes = tokenizer.encode(windows.eeg, electrodes)
-        counts += np.bincount(codes.ravel(), minlength=len(counts))
-        comparison = compare_spectra(windows.eeg, *tokenizer.reconstruct(windows.eeg, electrodes), electrodes)
+    for windows in sample(held_out, MOST_WINDOWS):
+        electrodes = windows.electrodes
+        codes = tokenizer.encode(windows.eeg, electrodes, bads=windows.bad)
+        codes = codes[codes >= 0]
+        counts += np.bincount(codes, minlength=len(counts))
+        decoded = tokenizer.reconstruct(windows.eeg, electrodes, bads=windows.bad)
+        comparison = compare_spectra(windows.eeg, *decoded, electrodes)
         rows.append(_row(windows, codes, comparison))
-        if len(figures) < MOST_CONFIGURATIONS:
-            figures.append((f"{windows.corpus}-{windows.configuration.name}", _title(windows), comparison))
+        if len(figures) < MOST_MONTAGES:
+            figures.append((windows.name.replace(", ", "-"), windows.name, comparison))
     page.heading(f"Held-out windows ({split} split)")
     page.text(
         "Correlation of amplitude over patches, and mean cosine of the phase error, averaged over electrodes and "
@@ -53,14 +55,14 @@ def _row(windows: WindowSet, codes: np.ndarray, comparison: SpectralComparison) 
     low = slice(0, 13)  # 1 to 13 Hz
     correlation = comparison.amplitude_correlation()
     return [
-        _title(windows),
-        len(windows.configuration.electrodes),
+        windows.name,
+        len(windows.electrodes),
         len(windows.eeg),
         len(np.unique(codes)),
         float(np.nanmean(correlation)),
         float(np.nanmean(correlation[:, low])),
-        float(comparison.phase_agreement.mean()),
-        float(comparison.phase_agreement[:, low].mean()),
+        float(np.nanmean(comparison.phase_agreement)),
+        float(np.nanmean(comparison.phase_agreement[:, low])),
     ]
 
 
@@ -87,7 +89,3 @@ def _figures(page: Page, name: str, title: str, comparison: SpectralComparison) 
         f"scalp-{name}", scalp.scalp_maps(maps, comparison.electrodes, "correlation of amplitude"),
         "Where on the head, and at which frequencies, amplitude follows the original from patch to patch.",
     )  # fmt: skip
-
-
-def _title(windows: WindowSet) -> str:
-    return f"{windows.corpus}, {windows.configuration.name}"

@@ -1,8 +1,13 @@
-"""The patch stream: a batch in which every patch carries its own address."""
+"""The patch stream: a batch in which every patch carries its own address; the only place that divides by 100."""
 
+from collections.abc import Mapping
+
+import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Float32, Int
+
+from labram_jax.config import MICROVOLTS_PER_UNIT
 
 
 @struct.dataclass
@@ -26,6 +31,13 @@ class PatchBatch:
     corpus_ids: Int[Array, "B S"] | None = None
     segments: int = struct.field(pytree_node=False, default=1)
 
+    @classmethod
+    def of(cls, batch: Mapping[str, Array], segments: int, dtype: str = "float32") -> "PatchBatch":
+        """From arrays as `labram_jax.data.pipeline` reads them; `dtype` float64 widens the patches, others do not."""
+        arrays = dict(batch)
+        patches = model_units(arrays.pop("microvolts")).astype(jnp.promote_types(dtype, jnp.float32))
+        return cls(patches=patches, **arrays, segments=segments)
+
     @property
     def valid(self) -> Bool[Array, "B L"]:
         """True where a slot holds a patch."""
@@ -36,6 +48,13 @@ class PatchBatch:
         """1 where a slot belongs to a segment: reductions over segments are products with it."""
         slots = jnp.arange(1, self.segments + 1, dtype=self.segment_ids.dtype)
         return (self.segment_ids[..., None] == slots).astype(jnp.promote_types(self.patches.dtype, jnp.float32))
+
+
+def model_units(microvolts: Float[Array, "..."]) -> Float32[Array, "..."]:
+    """Signal in units of 100 microvolts, rounded as float32 division rounds."""
+    # The barrier keeps XLA from multiplying by a rounded 1/100, which differs in the last bit.
+    unit = jax.lax.optimization_barrier(jnp.float32(MICROVOLTS_PER_UNIT))
+    return microvolts.astype(jnp.float32) / unit
 
 
 def dense_batch(patches: Float[Array, "B L T"], electrode_ids: Int[Array, " C"], **extra) -> PatchBatch:

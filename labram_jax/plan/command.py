@@ -15,7 +15,7 @@ from labram_jax.plan.estimate import estimate
 from labram_jax.plan.hardware import hardware_of
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.report import Plan, describe, to_dict
-from labram_jax.plan.workload import Windows, workload_of
+from labram_jax.plan.workload import Recordings, workload_of
 from labram_jax.training.sharding import row_devices
 
 
@@ -29,7 +29,7 @@ class PlanOptions:
     """Find the largest data.batch_rows that fits; every try compiles."""
     json: Path | None = None
     """Also write everything to this file."""
-    windows: Annotated[Windows, tyro.conf.arg(name="")] = field(default_factory=Windows)
+    recordings: Annotated[Recordings, tyro.conf.arg(name="")] = field(default_factory=Recordings)
 
 
 def run(config: AnyStageConfig, options: PlanOptions) -> str:
@@ -55,7 +55,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         rows = changed.data.batch_rows
         if rows not in tried:
             print(f"compiling for {topology}, a batch of {rows} rows", file=sys.stderr, flush=True)
-            workload = workload_of(changed.data, options.windows, changed.loop.seed)
+            workload = workload_of(changed.data, options.recordings, changed.loop.seed)
             tried[rows] = compile_step(
                 changed, tokenizer, devices, hardware.memory, workload.steps_per_epoch(rows) or 1000
             )
@@ -65,7 +65,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         shards = row_devices(compiled(config).mesh)
         config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
     step = compiled(config)
-    workload = workload_of(config.data, options.windows, config.loop.seed)
+    workload = workload_of(config.data, options.recordings, config.loop.seed)
     epoch = workload.steps_per_epoch(config.data.batch_rows)
     return Plan(
         topology,

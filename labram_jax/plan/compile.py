@@ -122,7 +122,7 @@ def abstract_batch(config: AnyStageConfig, mesh: Mesh) -> dict[str, jax.ShapeDty
     slots, places = (data.batch_rows, data.patch_slots), (data.batch_rows, data.segments)
     regression = isinstance(config, FinetuningStageConfig) and config.model.task == "regression"
     shapes = {
-        "patches": ((*slots, 200), jnp.float32),
+        "microvolts": ((*slots, 200), jnp.float16),
         **dict.fromkeys(("electrode_ids", "time_ids", "segment_ids"), (slots, jnp.int32)),
         **dict.fromkeys(("window_ids", "corpus_ids"), (places, jnp.int32)),
         "labels": ((*places, config.model.outputs), jnp.float32) if regression else (places, jnp.int32),

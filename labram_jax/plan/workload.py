@@ -6,26 +6,23 @@ import numpy as np
 
 from labram_jax.config import DataConfig
 from labram_jax.data import pipeline
-from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import batches_per_epoch
+from labram_jax.data.windows import default_seconds
 from labram_jax.errors import InputError
+from labram_jax.training.runs import open_corpora, windows_of
 
 
 @dataclass(frozen=True)
-class Windows:
-    """What the rows will hold where no corpus says so."""
+class Recordings:
+    """What is to be trained on where no corpus says so."""
 
     hours: float | None = None
     """Hours of recordings to train on; leave it out where the configuration names corpora."""
     electrodes: int = 64
-    """Electrodes of a window."""
-    seconds: int = 4
-    """Seconds of a window."""
-    stride_seconds: float | None = None
-    """From the start of one window to the next; by default windows do not overlap."""
+    """Electrodes of the recordings."""
 
     def __post_init__(self):
-        for name in ("hours", "stride_seconds", "electrodes", "seconds"):
+        for name in ("hours", "electrodes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name.replace('_', '-')} {value} must be positive.")
@@ -54,31 +51,27 @@ class Workload:
         return batches_per_epoch(self.windows, self.windows_per_row, batch_rows)
 
 
-def workload_of(data: DataConfig, windows: Windows, seed: int = 0) -> Workload:
-    """From `windows.hours` if given, else from the corpora if the configuration names any."""
-    if data.corpora and windows.hours is None:
+def workload_of(data: DataConfig, recordings: Recordings, seed: int = 0) -> Workload:
+    """From `recordings.hours` if given, else from the corpora if the configuration names any."""
+    if data.corpora and recordings.hours is None:
         return _from_corpora(data, seed)
-    patches = windows.electrodes * windows.seconds
+    seconds = data.window_seconds or default_seconds(recordings.electrodes)
+    patches = recordings.electrodes * seconds
     if patches > data.patch_slots:
         raise InputError(
-            f"A window of {windows.electrodes} electrodes x {windows.seconds} s has {patches} patches, but a row has "
-            f"{data.patch_slots} patch slots: raise data.patch_slots, or give --electrodes and --seconds of less."
+            f"A window of {recordings.electrodes} electrodes x {seconds} s has {patches} patches, but a row has "
+            f"{data.patch_slots} patch slots: raise data.patch_slots, or give less --electrodes or data.window_seconds."
         )
     per_row = min(data.segments, data.patch_slots // patches)
-    stride = windows.stride_seconds or windows.seconds
-    count = None if windows.hours is None else windows.hours * 3600 / stride
-    return Workload(per_row, windows.seconds, 1 - per_row * patches / data.patch_slots, count)
+    stride = data.stride_seconds or seconds
+    count = None if recordings.hours is None else recordings.hours * 3600 / stride
+    return Workload(per_row, seconds, 1 - per_row * patches / data.patch_slots, count)
 
 
 def _from_corpora(data: DataConfig, seed: int) -> Workload:
-    corpora = [Corpus.open(path) for path in data.corpora]
+    windows = windows_of(data, open_corpora(data), data.train_split)
     shape = {"patch_slots": data.patch_slots, "segments": data.segments}
-    rows = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **shape)
-    seconds = [
-        configuration.patches_per_electrode
-        for corpus in corpora
-        for configuration in corpus.configurations
-        if configuration.splits.get(data.train_split)
-    ]
-    windows = sum(corpus.windows(data.train_split) for corpus in corpora)
-    return Workload(rows.windows_per_row, float(np.average(seconds, weights=rows.counts)), rows.padding, windows)
+    rows = pipeline.training_rows(windows, weights=data.weights, seed=seed, **shape)
+    seconds = [montage.seconds for own in windows for montage in own.montages]
+    count = sum(map(len, windows))
+    return Workload(rows.windows_per_row, float(np.average(seconds, weights=rows.counts)), rows.padding, count)

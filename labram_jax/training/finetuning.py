@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax.config import FinetuningStageConfig
 from labram_jax.evaluation import metrics
-from labram_jax.models import ClassifierModel, PatchBatch
+from labram_jax.models import ClassifierModel
 from labram_jax.models.encoder import branch_factors
 from labram_jax.training.sharding import to_host
 from labram_jax.training.stage import Batch, Found, PyTree, Stage
@@ -112,7 +112,7 @@ class FinetuningStage(Stage):
         step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], Found]:
         """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         factors = branch_factors(self.config.model.encoder, keys, stream.segments)
         logits = self.model.apply({"params": params}, stream, factors)
         total, report = totals["labels"], {"patches": stream.valid.sum()}
@@ -139,7 +139,7 @@ class FinetuningStage(Stage):
         return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def _predict_batch(self, variables: PyTree, batch: Batch) -> Float[Array, "B S outputs"]:
-        return self.model.apply(variables, PatchBatch(**batch, segments=self.config.data.segments))
+        return self.model.apply(variables, self.stream(batch))
 
 
 def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:

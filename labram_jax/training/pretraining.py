@@ -87,7 +87,7 @@ class PretrainingStage(Stage):
         step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], Found]:
         """Sum of the cross-entropies of both views."""
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         factors = branch_factors(self.config.model.encoder, keys, stream.segments, views=2)
         scores = self.model.apply({"params": params}, stream, self.label(frozen, stream), factors)
         losses = masked_losses(scores, stream.mask, stream.valid, totals)
@@ -109,7 +109,7 @@ class PretrainingStage(Stage):
         return {"loss": 2 * mean, "cross_entropy": mean, "accuracy": float(correct / patches)}
 
     def _evaluate_batch(self, params: PyTree, frozen: PyTree, batch: Batch) -> Float[Array, "3"]:
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         scores = self.model.apply({"params": params}, stream, self.label(frozen, stream))
         count = stream.valid
         return jnp.stack([jnp.sum(x, where=count) for x in (scores.cross_entropy, scores.correct, count)])

@@ -1,6 +1,7 @@
 """From a stage's configuration to a training run: corpora, models to start from, the stage, the loop."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from labram_jax.config import (
@@ -21,6 +22,7 @@ from labram_jax.convert.source import is_foreign
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
+from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.training import loop
 from labram_jax.training.checkpoints import local_directory
@@ -54,7 +56,7 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
         validation=reader.split(config.data.validation_split),
         test=reader.split(config.data.test_split),
         tensorboard=tensorboard,
-        notes=[reader.occupancy],
+        notes=[reader.counts, reader.occupancy],
     )
 
 
@@ -62,6 +64,11 @@ def open_corpora(data: DataConfig) -> list[Corpus]:
     if not data.corpora:
         raise InputError("The configuration names no corpus: give --data.corpora DIRECTORY [DIRECTORY ...].")
     return [Corpus.open(path) for path in data.corpora]
+
+
+def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[Windows]:
+    """The windows of each corpus in a split, at the length and stride that the configuration asks for."""
+    return [corpus.windows(split, data.window_seconds, data.stride_seconds) for corpus in corpora]
 
 
 def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: int) -> Stage:
@@ -175,26 +182,38 @@ def _occupancy(rows: TrainingRows) -> str:
     return f"{note}: {shape} would leave {tighter.padding:.1%}"
 
 
+def _counts(windows: Sequence[Windows], data: DataConfig) -> str:
+    """What a user should know of which windows there are, and which were left out."""
+    lengths = sorted({montage.seconds for own in windows for montage in own.montages})
+    length = " or ".join(f"{seconds} s" for seconds in lengths)
+    stride = "" if data.stride_seconds is None else f" every {data.stride_seconds:g} s"
+    dropped = sum((own.dropped for own in windows), Counter())
+    causes = "; ".join(f"{reason} {count:,}" for reason, count in dropped.most_common())
+    left_out = f"; left out: {causes}" if causes else ""
+    return f"{sum(map(len, windows)):,} training windows of {length}{stride}{left_out}"
+
+
 class _Reader:
     """This process's rows of the batches of a run's splits; training batch n is a function of (seed, n) alone."""
 
     def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, rows: Sequence[int]):
         self.data, self.corpora = data, corpora
-        self.shape = {"patch_slots": data.patch_slots, "segments": data.segments}
-        self.options = {**self.shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
-        packed = pipeline.training_rows(corpora, split=data.train_split, weights=data.weights, seed=seed, **self.shape)
-        windows = sum(corpus.windows(data.train_split) for corpus in corpora)
-        self.occupancy = _occupancy(packed)
-        self.steps_per_epoch = batches_per_epoch(windows, packed.windows_per_row, data.batch_rows)
+        self.windows = windows_of(data, corpora, data.train_split)
+        shape = {"patch_slots": data.patch_slots, "segments": data.segments}
+        self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
+        packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
+        self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
+        self.steps_per_epoch = batches_per_epoch(sum(map(len, self.windows)), packed.windows_per_row, data.batch_rows)
 
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:
         data = self.data
-        batches = pipeline.training(self.corpora, split=data.train_split, weights=data.weights, **self.options)
+        batches = pipeline.training(self.windows, weights=data.weights, **self.options)
         return pipeline.batches(batches, start_step, data.threads, data.prefetch, data.workers)
 
     def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
         """One pass over a split; None where it is not asked for or no corpus has it."""
-        if not name or not any(corpus.windows(name) for corpus in self.corpora):
+        windows = windows_of(self.data, self.corpora, name) if name else []
+        if not any(map(len, windows)):
             return None
-        dataset = pipeline.evaluation(self.corpora, split=name, **self.options)
+        dataset = pipeline.evaluation(windows, **self.options)
         return lambda: pipeline.batches(dataset, 0, self.data.threads, self.data.prefetch)

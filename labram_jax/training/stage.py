@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import AnyStageConfig
+from labram_jax.models import PatchBatch
 from labram_jax.training.state import TrainState
 
 PyTree = Any
@@ -58,6 +59,10 @@ class Stage:
     encoder_depth: int
     frozen: PyTree
     selection: tuple[str, Literal["max", "min"]] | None = None
+
+    def stream(self, batch: Batch) -> PatchBatch:
+        """Traced: the patches of a batch as it was read."""
+        return PatchBatch.of(batch, self.config.data.segments, self.config.compute.dtype)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         """Fresh variables {"params": ..., collection: ...}, boxed with their logical axes; traced under jit."""

@@ -77,7 +77,7 @@ class TokenizerStage(Stage):
         step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], Found]:
         """Amplitude + phase + weight * commitment, and what each code got."""
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         output = self.model.apply(
             {"params": params, **collections},
             stream,
@@ -170,7 +170,7 @@ class TokenizerStage(Stage):
         return {"codebook": {"quantizer": jax.tree.map(lambda a, b: jnp.where(bypassed, a, b), codebook, alive)}}
 
     def _start_codebook(self, params: PyTree, collections: dict, batch: Batch, key: jax.Array) -> dict:
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         latents = self.model.apply({"params": params, **collections}, stream, method=TokenizerModel.latents)
         latents = unit(latents.reshape(-1, latents.shape[-1]))
         weights = stream.valid.reshape(-1).astype(latents.dtype)
@@ -182,7 +182,7 @@ class TokenizerStage(Stage):
         return {"codebook": {"quantizer": {"vectors": vectors, "usage": usage}}}
 
     def _evaluate_batch(self, variables: PyTree, batch: Batch) -> dict[str, Array]:
-        stream = PatchBatch(**batch, segments=self.config.data.segments)
+        stream = self.stream(batch)
         output = self.model.apply(variables, stream)
         quantized, patches = output.quantized, stream.valid.sum()
         counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)

@@ -3,49 +3,40 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_corpora import MadeRecording
+from made_corpora import make_corpus as build_corpus
 
-from data_prep.writer import finish_configuration, write_shard
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import ConfigurationInfo, CorpusInfo, record_features
 from labram_jax.montage import ELECTRODES
 
 
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> Callable[..., Corpus]:
-    """Writes a corpus of random windows: `montages` is a list of (electrodes, seconds, {split: windows})."""
+    """Writes a corpus of noise: `montages` is a list of (electrodes, {split: windows}), its window has `seconds`.
 
-    def make(name: str, montages, label: str | None = "class", outputs: int | None = None) -> Corpus:
+    The windows of a split follow each other in one recording, each a span with a label: its number modulo 2, or the
+    vector number, number + 1, ...
+    """
+
+    def make(name: str, montages, label: str | None = "class", outputs: int = 2, seconds: int = 2, **options) -> Corpus:
         generator = np.random.default_rng(len(name))
-        folder, configurations = tmp_path / name, []
-        for electrodes, seconds, splits in montages:
-            directory = folder / f"{electrodes}ch-{seconds}s"
-            features = record_features(electrodes, seconds, "float16", label, outputs)
-            shards = {}
+        recordings = []
+        for electrodes, splits in montages:
             for split, windows in splits.items():
-                half = windows // 2
-                shards[split] = []
-                for part, numbers in enumerate((range(half), range(half, windows))):
-                    path = folder / "shards" / f"{directory.name}-{split}-{part}"
-                    records = (_record(i, electrodes, seconds, label, outputs, generator) for i in numbers)
-                    shards[split].append((path, write_shard(path, records, features)))
-            counts = finish_configuration(directory, features, shards, {"corpus": name})
-            configurations.append(ConfigurationInfo(directory.name, ELECTRODES[:electrodes], seconds, counts))
+                eeg = generator.normal(scale=30, size=(electrodes, windows * seconds * 200)).astype(np.float16)
+                spans = [
+                    (number * seconds, (number + 1) * seconds, split, _label(label, number, outputs))
+                    for number in range(windows)
+                ]
+                own = f"{split}{electrodes}"
+                recordings.append(MadeRecording(own, own, ELECTRODES[:electrodes], eeg, spans))
         classes = ("closed", "open") if label == "class" else None
-        CorpusInfo(name, tuple(configurations), classes, label, outputs).write(folder)
-        return Corpus.open(folder)
+        return build_corpus(tmp_path / name, recordings, classes, window_seconds=seconds, **options)
 
     return make
 
 
-def _record(number, electrodes, seconds, label, outputs, generator):
-    record = {
-        "eeg": generator.normal(scale=30, size=(electrodes, seconds * 200)).astype(np.float16),
-        "subject": f"s{number % 3}",
-        "recording": f"s{number % 3}/rest",
-        "start_seconds": float(number),
-    }
-    if label == "class":
-        record["label"] = number % 2
-    elif label == "vector":
-        record["label"] = np.arange(outputs, dtype=np.float32) + number
-    return record
+def _label(label: str | None, number: int, outputs: int):
+    if label is None:
+        return None
+    return number % 2 if label == "class" else tuple(float(number + output) for output in range(outputs))

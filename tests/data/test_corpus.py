@@ -3,56 +3,100 @@ import json
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from made_corpora import MadeRecording
+from made_corpora import make_corpus as build_corpus
 
+import labram_jax
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.describe import describe
+from labram_jax.data.schema import QualityLimits
 from labram_jax.errors import InputError
+from labram_jax.montage import ELECTRODES
 
-MONTAGES = [(3, 2, {"train": 5, "test": 3}), (2, 4, {"train": 4})]
+MONTAGES = [(3, {"train": 5, "test": 3}), (2, {"train": 4})]
 
 
-def test_windows_come_back_as_they_were_written(make_corpus):
+def test_windows_are_views_of_the_signal(make_corpus, tmp_path):
+    """Every length and stride, from records that they share, is the signal that was prepared."""
     corpus = make_corpus("pair", MONTAGES)
-    source = corpus.source("3ch-2s", "train")
-    generator = np.random.default_rng(len("pair"))
-    written = [generator.normal(scale=30, size=(3, 400)).astype(np.float16) for _ in range(5)]
-    assert len(source) == 5
-    for number, eeg in enumerate(written):
-        window = source[number]
-        np.testing.assert_array_equal(window.eeg, eeg)
-        assert window.eeg.dtype == np.float16
-        assert (window.subject, window.recording) == (f"s{number % 3}", f"s{number % 3}/rest")
-        assert (window.label, window.start_seconds) == (number % 2, float(number))
+    with np.load(tmp_path / "pair-recordings" / "train3.npz") as made:
+        eeg = made["eeg"].astype(np.float32)
+    for seconds, stride in ((1, None), (2, None), (2, 0.005), (2, 0.5)):
+        windows = corpus.windows("train", seconds, stride).montages[1]
+        for number in range(len(windows)):
+            window = windows[number]
+            start = round(window.start_seconds * 200)
+            np.testing.assert_array_equal(window.eeg, eeg[:, start : start + seconds * 200])
+            assert window.eeg.dtype == np.float32 and not window.bad.any()
+            assert (window.subject, window.recording, window.electrodes) == ("train3", "train3", ELECTRODES[:3])
+            assert window.label == (start // 400) % 2
+
+
+def test_windows_are_a_sequence_over_all_montages(make_corpus):
+    corpus = labram_jax.open_corpus(make_corpus("pair", MONTAGES).path)
+    windows = corpus.windows("train", seconds=2)
+    assert len(windows) == 9 and [len(window.electrodes) for window in windows] == [2] * 4 + [3] * 5
+    assert windows[-1].start_seconds == windows[8].start_seconds == 8.0
+    np.testing.assert_array_equal(windows[4].eeg, next(iter(windows.montages[1])).eeg)
     with pytest.raises(IndexError):
-        source[5]
+        windows[9]
+    assert len(corpus.windows("validation")) == 0 and list(corpus.windows("validation")) == []
+    # Each window is a span of two seconds, and the default is four.
+    assert len(corpus.windows("train")) == 0
 
 
-def test_a_configuration_is_a_tfds_dataset(make_corpus):
+def test_a_montage_is_a_tfds_dataset(make_corpus):
     corpus = make_corpus("pair", MONTAGES)
-    builder = tfds.builder_from_directory(corpus.path / "2ch-4s")
-    assert builder.info.splits["train"].num_examples == 4
-    assert builder.as_data_source("train")[3]["eeg"].shape == (2, 800)
+    builder = tfds.builder_from_directory(corpus.path / "2ch")
+    assert builder.info.splits["signal"].num_examples == 4  # 8 s in records of 2
+    record = builder.as_data_source("signal")[3]
+    assert record["eeg"].shape == (2, 400) and record["start_seconds"] == 6.0 and record["recording"] == b"train2"
+    np.testing.assert_array_equal(record["eeg"].astype(np.float32), corpus.windows("train", 2)[3].eeg)
 
 
 def test_labels_may_be_vectors_or_absent(make_corpus):
     vectors = make_corpus("vectors", MONTAGES, label="vector", outputs=2)
-    np.testing.assert_array_equal(vectors.source("2ch-4s", "train")[1].label, [1, 2])
-    assert make_corpus("bare", MONTAGES, label=None).source("2ch-4s", "train")[0].label is None
+    np.testing.assert_array_equal(vectors.windows("train", 2)[1].label, [1, 2])
+    assert make_corpus("bare", MONTAGES, label=None).windows("train", 2)[0].label is None
+
+
+def test_bad_electrodes_are_named_and_useless_windows_left_out(tmp_path):
+    eeg = np.random.default_rng(0).normal(scale=20, size=(12, 200 * 20))
+    eeg[3, 200 * 8 : 200 * 10] = 0.0  # flat for two seconds
+    eeg[:6, 200 * 16 : 200 * 18] = 5000.0  # half of the electrodes
+    recordings = [MadeRecording("r", "s", ELECTRODES[:12], eeg, [(0.0, 20.0, "train", 0)], bads=["FPZ"])]
+    corpus = build_corpus(tmp_path / "bad", recordings, quality=QualityLimits(), window_seconds=4)
+    windows = corpus.windows("train", seconds=4)
+    assert [window.start_seconds for window in windows] == [0, 4, 8, 12]
+    assert [window.bad.nonzero()[0].tolist() for window in windows] == [[1], [1], [1, 3], [1]]
+    assert sum(windows.dropped.values()) == 1 and windows.bad_electrodes == {"flat": 1, "marked bad": 4}
+    assert "FPZ 100.0%" in describe(corpus) and "left out: bad electrodes" in describe(corpus)
+
+
+def test_pieces_hold_no_window_across_a_cut(tmp_path):
+    eeg = np.random.default_rng(0).normal(scale=20, size=(4, 200 * 20)).astype(np.float32)
+    recordings = [MadeRecording("r", "s", ELECTRODES[:4], eeg, [(0.0, 20.0, "train", 0)], cuts=[200 * 7 + 33])]
+    corpus = build_corpus(tmp_path / "cut", recordings, dtype="float32")
+    windows = corpus.windows("train", seconds=4)
+    assert [window.start_seconds for window in windows] == [0, 7.165, 11.165, 15.165]
+    for window in windows:
+        start = round(window.start_seconds * 200)
+        np.testing.assert_array_equal(window.eeg, eeg[:, start : start + 800])
+    assert "1 recordings in 2 pieces (1 cuts)" in describe(corpus)
 
 
 def test_description_says_what_is_there(make_corpus):
-    corpus = make_corpus("pair", MONTAGES)
-    text = corpus.describe()
-    assert corpus.windows("train") == 9 and corpus.windows("validation") == 0
-    for part in ("pair", "closed, open", "3 electrodes x 2 s = 6 patches", "train 5, test 3", "FP1 FPZ FP2"):
-        assert part in text
+    text = describe(make_corpus("pair", MONTAGES))
+    for part in (
+        "pair", "closed, open", "montage 3ch: 3 electrodes", "FP1 FPZ FP2", "train: 2 subjects (train2, train3)",
+        "9 windows of 2 s", "test: 1 subjects",
+    ):  # fmt: skip
+        assert part in text, part
 
 
-def test_an_unknown_configuration_or_split_is_refused(make_corpus):
-    corpus = make_corpus("pair", MONTAGES)
-    with pytest.raises(InputError, match="3ch-2s, 2ch-4s"):
-        corpus.source("9ch-2s", "train")
-    with pytest.raises(InputError, match="no windows in the split 'test'"):
-        corpus.source("2ch-4s", "test")
+def test_an_unknown_split_is_refused(make_corpus):
+    with pytest.raises(InputError, match=r"no split 'tests': choose one of train, validation, test"):
+        make_corpus("pair", MONTAGES).windows("tests")
 
 
 def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
@@ -65,12 +109,21 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
         Corpus.open(tmp_path)
 
 
+def test_a_corpus_of_windows_is_refused_with_the_way_to_make_it_anew(tmp_path):
+    """As the first format described itself."""
+    entry = {"name": "3ch-2s", "electrodes": ["FP1", "FPZ", "FP2"], "patches_per_electrode": 2, "splits": {"train": 1}}
+    content = {"format": 1, "rate_hz": 200, "units": "microvolts", "name": "old", "configurations": [entry]}
+    (tmp_path / "corpus.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"earlier version, which stored windows: prepare it anew .*window_seconds"):
+        Corpus.open(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": 99}, "format 99"),
         ({"units": "volts"}, "volts"),
-        ({"configurations": [{"name": "3ch-2s"}]}, "damaged"),
+        ({"montages": [{"name": "3ch"}]}, "damaged"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(make_corpus, change, message):
@@ -82,35 +135,44 @@ def test_a_description_that_does_not_fit_is_refused(make_corpus, change, message
 
 def test_a_montage_without_embedding_rows_is_refused(make_corpus):
     corpus = make_corpus("pair", MONTAGES)
-    _edit(corpus, lambda content: content["configurations"][0].update(electrodes=["FP1", "FPZ", "XYZ"]))
-    with pytest.raises(InputError, match=r"3ch-2s.*XYZ"):
+    _edit(corpus, lambda content: content["montages"][1].update(electrodes=["FP1", "FPZ", "XYZ"]))
+    with pytest.raises(InputError, match=r"3ch.*XYZ"):
         Corpus.open(corpus.path)
 
 
-def test_counts_that_disagree_are_refused(make_corpus):
+def test_tables_that_are_missing_damaged_or_disagree_are_refused(make_corpus):
     corpus = make_corpus("pair", MONTAGES)
-    _edit(corpus, lambda content: content["configurations"][0]["splits"].update(train=6))
-    with pytest.raises(InputError, match="'train': 5"):
+    pieces = corpus.path / "pieces.csv"
+    whole = pieces.read_text()
+    pieces.write_text(whole.replace("2000", "2001"))  # one sample more in the training recording of 3 electrodes
+    with pytest.raises(InputError, match=r"3ch holds .* prepare the corpus again"):
+        Corpus.open(corpus.path)
+    pieces.write_text("montage,recording\nx,y\n")
+    with pytest.raises(InputError, match=r"pieces\.csv is missing or damaged"):
+        Corpus.open(corpus.path)
+    pieces.write_text(whole)
+    (corpus.path / "spans.csv").unlink()
+    with pytest.raises(InputError, match=r"spans\.csv is missing or damaged"):
         Corpus.open(corpus.path)
 
 
 def test_truncated_missing_and_damaged_shards_are_refused(make_corpus):
-    corpus = make_corpus("pair", MONTAGES)
-    shard = corpus.path / "3ch-2s" / "windows-train.array_record-00001-of-00002"
+    corpus = make_corpus("pair", MONTAGES, recordings_per_shard=1)
+    shard = corpus.path / "3ch" / "pieces-signal.array_record-00001-of-00002"
     whole = shard.read_bytes()
 
     shard.write_bytes(bytes(len(whole)))  # the right size, but nothing in it
-    with pytest.raises(InputError, match="cannot be read"):
-        Corpus.open(corpus.path).source("3ch-2s", "train")[4]
+    with pytest.raises(InputError, match=f"{shard.name} cannot be read"):
+        Corpus.open(corpus.path).windows("test", 2)[0]
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="truncated"):
         Corpus.open(corpus.path)
     shard.unlink()
     with pytest.raises(InputError, match=f"lacks the shard {shard.name}"):
         Corpus.open(corpus.path)
-    (corpus.path / "2ch-4s" / "dataset_info.json").unlink()
+    (corpus.path / "2ch" / "dataset_info.json").unlink()
     shard.write_bytes(whole)
-    with pytest.raises(InputError, match="2ch-4s"):
+    with pytest.raises(InputError, match="2ch"):
         Corpus.open(corpus.path)
 
 

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.windows import default_seconds
 from labram_jax.data.packing import EvaluationRows, TrainingRows, apportion, pack
+from labram_jax.data.windows import default_seconds
 
 # Electrodes of eight corpora as they are met in practice, and how much of each there is.
 ELECTRODES = (19, 21, 23, 32, 62, 64, 8, 2)

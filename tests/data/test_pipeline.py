@@ -2,9 +2,13 @@ import itertools
 
 import numpy as np
 import pytest
+from made_corpora import MadeRecording
+from made_corpora import make_corpus as build_corpus
 
 from labram_jax.data import pipeline
+from labram_jax.data.schema import QualityLimits
 from labram_jax.errors import InputError
+from labram_jax.montage import ELECTRODES
 
 SHAPE = {"batch_rows": 4, "patch_slots": 20, "segments": 3}
 
@@ -12,15 +16,20 @@ SHAPE = {"batch_rows": 4, "patch_slots": 20, "segments": 3}
 @pytest.fixture
 def corpora(make_corpus):
     return [
-        make_corpus("first", [(3, 2, {"train": 9, "test": 3}), (2, 4, {"train": 6, "test": 2})]),
-        make_corpus("second", [(5, 2, {"train": 12, "test": 5})]),
+        make_corpus("first", [(3, {"train": 9, "test": 3}), (2, {"train": 6, "test": 2})], seconds=2),
+        make_corpus("second", [(5, {"train": 12, "test": 5})], seconds=2),
     ]
 
 
+def of(corpora, split="train"):
+    return [corpus.windows(split, seconds=2) for corpus in corpora]
+
+
 def test_a_batch_holds_the_windows_it_names(corpora):
-    batch = pipeline.training(corpora, seed=1, masked=True, **SHAPE)[2]
+    windows = of(corpora)
+    batch = pipeline.training(windows, seed=1, masked=True, **SHAPE)[2]
     assert {name: (array.shape, array.dtype) for name, array in batch.items()} == {
-        "patches": ((4, 20, 200), np.float32),
+        "microvolts": ((4, 20, 200), np.float16),
         "electrode_ids": ((4, 20), np.int32),
         "time_ids": ((4, 20), np.int32),
         "segment_ids": ((4, 20), np.int32),
@@ -29,37 +38,57 @@ def test_a_batch_holds_the_windows_it_names(corpora):
         "window_ids": ((4, 3), np.int32),
         "corpus_ids": ((4, 3), np.int32),
     }
-    windows = 0
+    found = 0
     for row in range(4):
         for segment in range(3):
-            _check_window(corpora, {name: array[row] for name, array in batch.items()}, segment)
-            windows += batch["window_ids"][row, segment] >= 0
+            _check_window(windows, {name: array[row] for name, array in batch.items()}, segment)
+            found += batch["window_ids"][row, segment] >= 0
         padding = batch["segment_ids"][row] == 0
-        for name in ("patches", "electrode_ids", "time_ids", "mask"):
+        for name in ("microvolts", "electrode_ids", "time_ids", "mask"):
             assert not batch[name][row][padding].any()
-    assert windows > 4
+    assert found > 4
 
 
-def _check_window(corpora, row, segment):
+def _check_window(windows, row, segment):
     slots = np.flatnonzero(row["segment_ids"] == segment + 1)
     number, corpus = row["window_ids"][segment], row["corpus_ids"][segment]
     if number < 0:
         assert corpus == -1 and row["labels"][segment] == -1 and not len(slots)
         return
-    sources = [(c, corpora[corpus].source(c.name, "train")) for c in corpora[corpus].configurations]
-    ordered = [(configuration, window) for configuration, source in sources for window in source]
-    configuration, window = ordered[number]
-    assert len(slots) == configuration.patches and np.ptp(slots) == len(slots) - 1
+    window = windows[corpus][number]
+    patches = window.eeg[~window.bad].reshape(-1, 200)
+    assert len(slots) == len(patches) and np.ptp(slots) == len(slots) - 1
     assert row["labels"][segment] == window.label
-    patch = slots[configuration.patches_per_electrode + 1]  # the second electrode's second patch
-    np.testing.assert_array_equal(row["patches"][patch], window.eeg[1, 200:400].astype(np.float32) / 100)
-    assert (row["electrode_ids"][patch], row["time_ids"][patch]) == (2, 1)
-    assert row["mask"][slots].sum() == configuration.patches // 2
+    np.testing.assert_array_equal(row["microvolts"][slots], patches)
+    np.testing.assert_array_equal(row["electrode_ids"][slots], np.repeat(np.flatnonzero(~window.bad) + 1, 2))
+    np.testing.assert_array_equal(row["time_ids"][slots], np.tile([0, 1], len(patches) // 2))
+    assert row["mask"][slots].sum() == len(patches) // 2
+
+
+def test_patches_of_bad_electrodes_take_no_slot(tmp_path):
+    """In training and in evaluation; of four windows the first has two bad electrodes and the third another."""
+    eeg = np.random.default_rng(0).normal(scale=20, size=(10, 200 * 8))
+    eeg[2, 100:300], eeg[7, 900:1100] = 9000.0, 9000.0
+    recording = MadeRecording("r", "s", ELECTRODES[:10], eeg, [(0.0, 8.0, "train", 1)], bads=["FP1"])
+    # The file says that FP1 is bad: that is no tenth of the others, so no window is dropped for one more.
+    corpus = build_corpus(tmp_path / "bad", [recording], quality=QualityLimits(bad_electrodes=0.2))
+    windows = [corpus.windows("train", seconds=2)]
+    assert [window.bad.nonzero()[0].tolist() for window in windows[0]] == [[0, 2], [0], [0, 7], [0]]
+    shape = {"batch_rows": 2, "patch_slots": 40, "segments": 2}
+    for dataset in (
+        pipeline.training(windows, seed=1, masked=True, **shape),
+        pipeline.evaluation(windows, masked=True, **shape),
+    ):
+        batch = dataset[0]
+        for row in range(2):
+            for segment in range(2):
+                _check_window(windows, {name: array[row] for name, array in batch.items()}, segment)
+        assert (batch["segment_ids"] > 0).sum() == sum(2 * (10 - int(window.bad.sum())) for window in windows[0])
 
 
 def test_batches_depend_on_seed_and_step_alone(corpora):
     def make(seed=1):
-        return pipeline.training(corpora, seed=seed, masked=True, **SHAPE)
+        return pipeline.training(of(corpora), seed=seed, masked=True, **SHAPE)
 
     expected = [make()[step] for step in range(6)]
     resumed = itertools.islice(pipeline.batches(make(), start_step=3, threads=2, prefetch=2), 3)
@@ -70,7 +99,7 @@ def test_batches_depend_on_seed_and_step_alone(corpora):
 
 
 def test_worker_processes_give_the_same_batches_in_the_same_order(corpora):
-    dataset = pipeline.training(corpora, seed=1, masked=True, **SHAPE)
+    dataset = pipeline.training(of(corpora), seed=1, masked=True, **SHAPE)
     prepared = pipeline.batches(dataset, start_step=3, prefetch=2, workers=2)
     for step in range(3, 8):
         _assert_equal(next(prepared), dataset[step])
@@ -78,18 +107,19 @@ def test_worker_processes_give_the_same_batches_in_the_same_order(corpora):
 
 
 def test_windows_of_one_montage_get_different_masks(make_corpus):
-    corpus = make_corpus("one", [(5, 2, {"train": 12})])
-    masks = pipeline.training([corpus], seed=0, masked=True, **SHAPE)[0]["mask"].reshape(8, 10)
+    corpus = make_corpus("one", [(5, {"train": 12})])
+    masks = pipeline.training(of([corpus]), seed=0, masked=True, **SHAPE)[0]["mask"].reshape(8, 10)
     assert len(np.unique(masks, axis=0)) > 4
 
 
 @pytest.mark.parametrize("name", ["training", "evaluation"])
 def test_the_parts_of_two_hosts_make_the_batch_of_one(corpora, name):
     make = getattr(pipeline, name)
-    arguments = {"split": "test", "seed": 1, "masked": True, **SHAPE}
-    whole = make(corpora, **arguments)
+    arguments = {"seed": 1, "masked": True, **SHAPE}
+    windows = of(corpora, "test")
+    whole = make(windows, **arguments)
     rows = ([0, 3], [1, 2])  # not one stretch each: a TPU's mesh follows the wiring of its chips
-    parts = [make(corpora, rows=own, **arguments) for own in rows]
+    parts = [make(windows, rows=own, **arguments) for own in rows]
     assert len(whole) == len(parts[0]) == len(parts[1])
     order = np.argsort(np.concatenate(rows))
     for step in range(3):
@@ -98,49 +128,59 @@ def test_the_parts_of_two_hosts_make_the_batch_of_one(corpora, name):
 
 
 def test_evaluation_visits_every_window_once_in_order_and_pads_the_last_batch(corpora):
-    found = list(pipeline.batches(pipeline.evaluation(corpora, split="test", **SHAPE)))
+    found = list(pipeline.batches(pipeline.evaluation(of(corpora, "test"), **SHAPE)))
     ids = np.concatenate([np.stack([b["corpus_ids"], b["window_ids"]], -1).reshape(-1, 2) for b in found])
     assert ids[ids[:, 1] >= 0].tolist() == [*([0, n] for n in range(5)), *([1, n] for n in range(5))]
-    assert all(batch["patches"].shape == (4, 20, 200) and "mask" not in batch for batch in found)
+    assert all(batch["microvolts"].shape == (4, 20, 200) and "mask" not in batch for batch in found)
     assert not found[-1]["segment_ids"][-1].any()
 
 
 def test_weights_set_the_share_of_each_corpus(corpora):
-    batches = pipeline.training(corpora, weights=(1, 3), seed=0, **SHAPE)
+    batches = pipeline.training(of(corpora), weights=(1, 3), seed=0, **SHAPE)
     ids = np.concatenate([batches[step]["corpus_ids"].ravel() for step in range(60)])
     assert np.mean(ids[ids >= 0] == 1) == pytest.approx(0.75, abs=0.06)
-    rows = pipeline.training_rows(corpora, weights=(1, 3), patch_slots=20, segments=3, seed=0)
+    rows = pipeline.training_rows(of(corpora), weights=(1, 3), patch_slots=20, segments=3, seed=0)
     assert (ids >= 0).sum() / (60 * 4) == pytest.approx(rows.windows_per_row, rel=0.1)
 
 
 def test_vector_labels_are_nan_where_there_is_no_window(make_corpus):
-    corpus = make_corpus("vectors", [(3, 2, {"test": 3})], label="vector", outputs=2)
-    labels = pipeline.evaluation([corpus], split="test", **SHAPE)[0]["labels"]
+    corpus = make_corpus("vectors", [(3, {"test": 3})], label="vector", outputs=2)
+    labels = pipeline.evaluation(of([corpus], "test"), **SHAPE)[0]["labels"]
     assert labels.dtype == np.float32
     np.testing.assert_array_equal(labels[0], [[0, 1], [1, 2], [2, 3]])
     assert np.isnan(labels[1:]).all()
 
 
 def test_corpora_without_class_labels_mix_with_others(corpora, make_corpus):
-    bare = make_corpus("bare", [(3, 2, {"test": 2})], label=None)
-    labels = pipeline.evaluation([bare, corpora[1]], split="test", **SHAPE)[0]["labels"]
+    bare = make_corpus("bare", [(3, {"test": 2})], label=None)
+    labels = pipeline.evaluation(of([bare, corpora[1]], "test"), **SHAPE)[0]["labels"]
     np.testing.assert_array_equal(labels[:2], [[-1, -1, -1], [0, 1, -1]])
 
 
+def test_corpora_of_unlike_precision_mix_in_the_wider_one(corpora, make_corpus):
+    wide = make_corpus("wide", [(3, {"test": 2})], dtype="float32")
+    windows = of([wide, corpora[1]], "test")
+    batch = pipeline.evaluation(windows, **SHAPE)[0]
+    assert batch["microvolts"].dtype == np.float32
+    np.testing.assert_array_equal(batch["microvolts"][1, :10].reshape(5, 400), windows[1][0].eeg)
+
+
 def test_bad_arguments_are_told(corpora, make_corpus):
-    with pytest.raises(InputError, match=r"5ch-2s have 5 electrodes x 2 s.* at least 10 patch slots instead of 9"):
-        pipeline.training(corpora, batch_rows=4, patch_slots=9, segments=3, seed=0)
+    windows = of(corpora)
+    with pytest.raises(InputError, match=r"5ch have 5 electrodes x 2 s.* at least 10 patch slots instead of 9"):
+        pipeline.training(windows, batch_rows=4, patch_slots=9, segments=3, seed=0)
     with pytest.raises(InputError, match="1 weights for 2 corpora"):
-        pipeline.training(corpora, seed=0, weights=(1.0,), **SHAPE)
-    with pytest.raises(InputError, match="no windows in the split 'validation'"):
-        pipeline.evaluation(corpora, split="validation", **SHAPE)
-    with pytest.raises(InputError, match=r"tests has no windows in the split 'train'"):
-        pipeline.training([*corpora, make_corpus("tests", [(3, 2, {"test": 2})])], seed=0, **SHAPE)
+        pipeline.training(windows, seed=0, weights=(1.0,), **SHAPE)
+    with pytest.raises(InputError, match=r"no windows in .*first \(validation\), .*second \(validation\)"):
+        pipeline.evaluation(of(corpora, "validation"), **SHAPE)
+    tests = make_corpus("tests", [(3, {"test": 2})])
+    with pytest.raises(InputError, match=r"no windows in .*tests \(train\)"):
+        pipeline.training([*windows, tests.windows("train", 2)], seed=0, **SHAPE)
 
 
 def test_a_damaged_shard_is_told_from_a_reading_thread(corpora):
-    dataset = pipeline.evaluation(corpora, split="test", **SHAPE)
-    shard = corpora[1].path / "5ch-2s" / "windows-test.array_record-00000-of-00002"
+    dataset = pipeline.evaluation(of(corpora, "test"), **SHAPE)
+    shard = corpora[1].path / "5ch" / "pieces-signal.array_record-00000-of-00001"
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(InputError, match="damaged"):
         list(pipeline.batches(dataset))

@@ -6,24 +6,23 @@ from labram_jax.errors import InputError
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_patches_are_hundreds_of_microvolts_electrode_by_electrode(dtype):
-    eeg = np.random.default_rng(0).normal(scale=50, size=(3, 400)).astype(dtype)
+def test_patches_are_seconds_electrode_by_electrode(dtype):
+    eeg = np.random.default_rng(0).normal(scale=50, size=(4, 3, 400)).astype(dtype)
     result = patches(eeg)
-    assert result.shape == (6, 200) and result.dtype == np.float32
-    np.testing.assert_array_equal(result[2 * 2 + 1], eeg[2, 200:].astype(np.float32) / np.float32(100))
-
-
-def test_patches_of_several_windows_and_into_a_given_array():
-    eeg = np.random.default_rng(0).normal(size=(4, 3, 400)).astype(np.float32)
-    out = np.empty((4, 6, 200), np.float32)
-    assert patches(eeg, out=out) is out
-    np.testing.assert_array_equal(out[1], patches(eeg[1]))
+    assert result.shape == (4, 6, 200) and result.dtype == dtype
+    np.testing.assert_array_equal(result[1, 2 * 2 + 1], eeg[1, 2, 200:])
 
 
 def test_addresses_follow_the_order_of_the_patches():
     where = addresses(["CZ", "FP1"], 3)
     np.testing.assert_array_equal(where.electrode_ids, [42, 42, 42, 1, 1, 1])
     np.testing.assert_array_equal(where.time_ids, [0, 1, 2, 0, 1, 2])
+
+
+def test_addresses_of_some_electrodes_are_those_that_they_have_among_all():
+    where = addresses(["CZ", "FP1", "OZ"], 2).of(np.array([True, False, True]))
+    np.testing.assert_array_equal(where.electrode_ids, addresses(["CZ", "OZ"], 2).electrode_ids)
+    np.testing.assert_array_equal(where.time_ids, [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("seconds", [0, 17])

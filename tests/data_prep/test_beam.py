@@ -6,16 +6,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_up import reader_that_tells
+from made_up import noise, open_and_tell, write_arrays
 from sentences import refuses
 
 from data_prep.beam import beam_workers
 from data_prep.build import build
-from data_prep.corpora import planner
-from data_prep.corpora.simulated import Simulation, simulate
-from data_prep.options import PrepareOptions
-from data_prep.plan import CorpusPlan
+from data_prep.corpora import simulated
+from data_prep.recipe import Recipe
+from data_prep.sources.simulated_folder import Simulation, simulate
+from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax import cli
 
 needs_beam = pytest.mark.skipif(
@@ -33,51 +34,52 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@pytest.fixture(scope="module")
-def plan(tmp_path_factory) -> CorpusPlan:
-    """Six simulated recordings in three montages and file formats."""
-    source = tmp_path_factory.mktemp("simulated") / "recordings"
-    simulate(source, Simulation(subjects=3, seconds=10.0))
-    return planner("simulated")(source, PrepareOptions(window_seconds=2))
-
-
-@pytest.fixture(scope="module")
-def local(plan, tmp_path_factory) -> dict[str, bytes]:
-    """The files of a build on this machine."""
-    out = tmp_path_factory.mktemp("local") / "out"
-    build(plan, out, recordings_per_shard=1)
-    return contents(out)
+@pytest.fixture
+def table(tmp_path) -> CorpusTable:
+    """Three recordings: one breaks, one has a montage of its own, one cannot be used."""
+    folder = tmp_path / "source" / "recordings"
+    broken = noise(6, 200.0, 10.0, seed=1)
+    broken[:, 900:1000] = np.nan
+    paths = [
+        write_arrays(folder / "broken.npz", broken),
+        write_arrays(folder / "other.npz", noise(2, 256.0, 10.0), 256.0, ("C3", "C4")),
+        write_arrays(folder / "foreign.npz", noise(2, 200.0, 10.0), 200.0, ("E1", "E2")),
+    ]
+    rows = rows_of(Span(path, path.stem, path.stem, "train") for path in paths)
+    return CorpusTable("made-up", rows, Split("given"), Recipe(open=open_and_tell))
 
 
 @needs_beam
-def test_the_command_gives_the_bytes_of_a_local_build(plan, local, tmp_path):
-    source = plan.recordings[0].path.parents[1]
-    arguments = ["--window-seconds", "2", "--recordings-per-shard", "1", "--beam", *DIRECT]
+def test_the_command_gives_the_bytes_of_a_local_build(tmp_path):
+    """Six simulated recordings in three montages and file formats."""
+    source = tmp_path / "simulated"
+    simulate(source, Simulation(subjects=3, seconds=10.0))
+    build(simulated.table(source, simulated.Options()), tmp_path / "local", recordings_per_shard=1)
+    arguments = ["--recordings-per-shard", "1", "--beam", *DIRECT]
     assert cli.main(["prepare", "simulated", str(source), str(tmp_path / "out"), *arguments]) == 0
     made = contents(tmp_path / "out")
-    assert made == local
-    assert sum(name.endswith(".array_record") or "windows-" in name for name in made) >= 6
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert made == contents(tmp_path / "local")
+    assert sum("array_record" in name for name in made) == 6
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["local", "out", "simulated"]
 
 
 @needs_beam
-def test_worker_processes_without_jax_continue_what_a_local_build_began(plan, local, tmp_path, monkeypatch):
-    telling = replace(plan, reader=reader_that_tells)
+def test_worker_processes_without_jax_continue_what_a_local_build_began(table, tmp_path, monkeypatch):
+    out, tale = tmp_path / "out", tmp_path / "source" / "tale.txt"
+    build(table, tmp_path / "local", recordings_per_shard=1)
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.finish_configuration", lambda *_: sys.exit("killed"))
+        patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
-            build(telling, tmp_path / "out", recordings_per_shard=1)
-    unfinished = min((tmp_path / "out.partial" / "shards").rglob("*.json"))
-    unfinished.unlink()
-    tale = plan.recordings[0].path.parents[1] / "tale.txt"
+            build(table, out, recordings_per_shard=1)
+    min((tmp_path / "out.partial" / "shards").rglob("*.json")).unlink()
     tale.unlink()
     paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     many = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
-    build(telling, tmp_path / "out", beam=(*DIRECT, *many), recordings_per_shard=1)
-    assert contents(tmp_path / "out") == local
+    build(table, out, beam=(*DIRECT, *many), recordings_per_shard=1)
+    assert contents(out) == contents(tmp_path / "local")
     lines = [line.split() for line in tale.read_text().splitlines()]
-    assert len(lines) == len(plan.recordings) + 1  # all headers, and the one recording that was missing
+    assert len(lines) == 3 + 1  # all headers, and the one recording that was missing
     assert {(jax, pid == str(os.getpid())) for jax, pid in lines} == {("without-jax", False)}
 
 
@@ -104,15 +106,23 @@ def test_more_jobs_than_parts_are_dealt_out(tmp_path, monkeypatch):
         (DIRECT, "out", "absolute paths"),
     ],
 )
-def test_what_beam_cannot_use_is_refused_before_anything_is_written(plan, options, out, says, tmp_path, monkeypatch):
+def test_what_beam_cannot_use_is_refused_before_anything_is_written(table, options, out, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with refuses(says):
-        build(plan, Path(out), beam=options)
-    assert not list(tmp_path.iterdir())
+        build(table, Path(out), beam=options)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["source"]
 
 
-def test_without_beam_the_sentence_says_what_to_install(plan, tmp_path, monkeypatch):
+def test_a_relative_source_is_refused_too(table, tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam")
+    monkeypatch.chdir(tmp_path)
+    rows = table.rows.assign(path=[path.relative_to(tmp_path) for path in table.rows["path"]])
+    with refuses("absolute paths"):
+        build(replace(table, rows=rows), tmp_path / "out", beam=DIRECT)
+
+
+def test_without_beam_the_sentence_says_what_to_install(table, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with refuses(r"pip install 'labram-jax\[beam\]'"):
-        build(plan, tmp_path / "out", beam=DIRECT)
-    assert not list(tmp_path.iterdir())
+        build(table, tmp_path / "out", beam=DIRECT)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["source"]

@@ -1,93 +1,213 @@
 """Building a corpus from recordings: contents, determinism, resuming, and what becomes of bad input."""
 
-import csv
 import json
+import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
-from made_up import MONTAGE, fatal_reader, noise, raw_of
+from made_up import MONTAGE, noise, open_and_die, open_arrays, reader_of, write_arrays
+from sentences import refuses
 
-from data_prep import recording
 from data_prep.build import build
-from data_prep.clean import clean
-from data_prep.plan import FINITE_ONLY, CorpusPlan, RecordingPlan, Span
-from labram_jax.data.schema import CorpusInfo
+from data_prep.cleaning.clean import clean
+from data_prep.readers.reader import Annotation
+from data_prep.recipe import Recipe
+from data_prep.table import CorpusTable, Span, Split, rows_of
+from labram_jax.data.schema import (
+    FINITE_ONLY,
+    QUALITY,
+    QUALITY_FILE,
+    RECORD_SAMPLES,
+    RECORD_SECONDS,
+    SIGNAL,
+    CorpusInfo,
+)
+from labram_jax.data.tables import Tables
 from labram_jax.errors import InputError
 
+RECIPE = Recipe(dtype="float32", open=open_arrays)
 
-def planned(path: Path, *spans: Span, **fields) -> RecordingPlan:
-    return RecordingPlan(path, path.stem, f"subject-{path.stem}", spans or (Span(),), **fields)
+
+def span(path: Path, *times: float, **fields) -> Span:
+    start, stop = times or (0.0, math.nan)
+    return Span(path, path.stem, f"subject-{path.stem}", **{"split": "train", "start": start, "stop": stop, **fields})
+
+
+def table_of(spans, **fields) -> CorpusTable:
+    return CorpusTable("small", rows_of(spans), **{"split": Split("given"), "recipe": RECIPE, **fields})
 
 
 @pytest.fixture
-def plan(write_edf) -> CorpusPlan:
+def paths(tmp_path) -> list[Path]:
     """Three recordings of one montage (the third with its channels in another order) and one of another."""
-    two_classes = (Span(0.0, 12.0, "train", 0), Span(12.0, None, "test", 1))
-    shuffled = MONTAGE[::-1]
-    recordings = (
-        planned(write_edf("a.edf", seed=1), *two_classes),
-        planned(write_edf("b.edf", seed=2, rate=256.0), *two_classes),
-        planned(write_edf("c.edf", seed=3, names=shuffled), *two_classes),
-        planned(write_edf("d.edf", seed=4, names=("EEG CZ-REF", "EEG PZ-REF", "EKG")), *two_classes),
-    )
-    return CorpusPlan("small", recordings, classes=("rest", "task"), window_seconds=4)
+    folder = tmp_path / "recordings"
+    others = ("EEG CZ-REF", "EEG PZ-REF", "EKG")
+    return [
+        write_arrays(folder / "a.npz", noise(6, 128.0, 20.0, seed=1), 128.0),
+        write_arrays(folder / "b.npz", noise(6, 256.0, 20.0, seed=2), 256.0),
+        write_arrays(folder / "c.npz", noise(6, 128.0, 20.0, seed=3), 128.0, MONTAGE[::-1]),
+        write_arrays(folder / "d.npz", noise(3, 128.0, 21.25, seed=4), 128.0, others),
+    ]
+
+
+@pytest.fixture
+def table(paths) -> CorpusTable:
+    spans = []
+    for path in paths:
+        spans += [span(path, 0.0, 12.0, label=0), span(path, 12.0, math.nan, split="test", label=1)]
+    split = Split("given", allow_shared_subjects=True)
+    return table_of(spans, split=split, classes=("rest", "task"), window_seconds=4)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def records(out: Path, configuration: str, split: str) -> list[dict]:
-    return list(tfds.builder_from_directory(out / configuration).as_data_source(split))
+def records(out: Path, montage: str) -> list[dict]:
+    return list(tfds.builder_from_directory(out / montage).as_data_source(SIGNAL))
 
 
-def test_windows_are_the_cleaned_signal_under_their_labels(plan, tmp_path):
-    report = build(plan, tmp_path / "out", dtype="float32")
-    info = CorpusInfo.read(tmp_path / "out")
-    assert [(entry.name, entry.splits) for entry in info.configurations] == [
-        ("2ch-4s", {"train": 3, "test": 2}),
-        ("6ch-4s", {"train": 9, "test": 6}),
-    ]
-    assert info.classes == ("rest", "task") and info.label == "class"
-    assert info.configurations[0].electrodes == ("CZ", "PZ")
-    test = records(tmp_path / "out", "6ch-4s", "test")
-    assert [record["recording"] for record in test] == [b"a", b"a", b"b", b"b", b"c", b"c"]
-    assert [record["start_seconds"] for record in test] == [12.0, 16.0] * 3
-    assert {record["label"] for record in test} == {1}
-    # The montage of the corpus is that of its first recording, whatever the order in the others.
-    electrodes = info.configurations[1].electrodes
+def signal_of(out: Path, montage: str, recording: str) -> np.ndarray:
+    parts = [record["eeg"] for record in records(out, montage) if record["recording"].decode() == recording]
+    return np.concatenate(parts, axis=1)
+
+
+def records_of(samples: int) -> int:
+    """Returns how many records a piece takes."""
+    return math.ceil(samples / RECORD_SAMPLES)
+
+
+def test_a_corpus_is_the_cleaned_signal_with_its_tables(table, paths, tmp_path):
+    out = tmp_path / "out"
+    report = build(table, out)
+    info = CorpusInfo.read(out)
+    assert [(montage.name, montage.seconds) for montage in info.montages] == [("2ch", 21.25), ("6ch", 60.0)]
+    assert info.montages[0].electrodes == ("CZ", "PZ") and (info.classes, info.label) == (("rest", "task"), "class")
+    assert (info.split_by, info.subjects, info.window_seconds) == ("given", {"train": 4, "test": 4}, 4)
+    # The order of the electrodes is that of a montage's first recording, whatever it is in the others.
+    electrodes = info.montages[1].electrodes
     assert electrodes == tuple(name.upper() for name in MONTAGE)
-    for index, record in ((1, test[3]), (2, test[5])):
-        signal = clean(recording.read(plan.recordings[index].path), electrodes)
-        np.testing.assert_array_equal(record["eeg"], signal.eeg[:, 3200:4000])
+    for path in paths[:3]:
+        (piece,) = clean(open_arrays(path, "", None), RECIPE, electrodes).pieces
+        np.testing.assert_array_equal(signal_of(out, "6ch", path.stem), piece.eeg)
+    stored, count = signal_of(out, "2ch", "d"), records_of(4250)
+    assert stored.shape == (2, count * RECORD_SAMPLES) and stored[:, 4249].all() and not stored[:, 4250:].any()
+    starts = [record["start_seconds"] for record in records(out, "2ch")]
+    assert starts == [number * RECORD_SECONDS for number in range(count)]
+
+    tables = Tables.read(out, info)
+    columns = ["montage", "recording", "subject", "start_seconds", "samples", "first_record", "first_second"]
+    assert tables.pieces[columns].to_numpy().tolist() == [
+        ["2ch", "d", "subject-d", 0.0, 4250, 0, 0],
+        ["6ch", "a", "subject-a", 0.0, 4000, 0, 0],
+        ["6ch", "b", "subject-b", 0.0, 4000, records_of(4000), 20],
+        ["6ch", "c", "subject-c", 0.0, 4000, 2 * records_of(4000), 40],
+    ]
+    assert tables.spans["split"].tolist() == ["train", "test"] * 4 and tables.spans["label"].tolist() == [0, 1] * 4
+    assert tables.spans["start"].tolist() == [0, 12] * 4 and tables.spans["stop"].isna().tolist() == [False, True] * 4
+    assert tables.excluded.empty
+    assert np.load(out / "2ch" / QUALITY_FILE).shape == (22, 2) and np.load(out / "6ch" / QUALITY_FILE).shape == (60, 6)
     assert report.windows == {"train": 12, "test": 8}
     assert report.classes == {"train": {"rest": 12}, "test": {"task": 8}}
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["2ch", "6ch", "corpus.json", "excluded.csv", "pieces.csv", "quality.json", "recordings.csv", "spans.csv"]
+    )
 
 
-def test_processes_shards_and_repetition_do_not_change_the_bytes(plan, tmp_path):
-    build(plan, tmp_path / "one", jobs=1, recordings_per_shard=1)
-    build(plan, tmp_path / "two", jobs=2, recordings_per_shard=1)
+def test_processes_shards_and_repetition_do_not_change_the_bytes(table, tmp_path):
+    build(table, tmp_path / "one", jobs=1, recordings_per_shard=1)
+    build(table, tmp_path / "two", jobs=2, recordings_per_shard=1)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     assert one == two
-    assert sum("6ch-4s/windows-train" in name for name in one) == 3
+    assert sum(name.startswith("6ch/") and "array_record" in name for name in one) == 3
 
 
-def test_a_killed_build_continues_where_it_stopped(plan, tmp_path):
+def test_the_order_of_processes_does_not_matter_for_what_shards_hold(table, tmp_path):
+    build(table, tmp_path / "many", recordings_per_shard=1)
+    build(table, tmp_path / "few", recordings_per_shard=8)
+    many, few = contents(tmp_path / "many"), contents(tmp_path / "few")
+    same = {name for name in few if "array_record" not in name and name.endswith((".csv", ".npy"))}
+    assert {name: many[name] for name in same} == {name: few[name] for name in same} and len(same) == 6
+    np.testing.assert_array_equal(signal_of(tmp_path / "many", "6ch", "c"), signal_of(tmp_path / "few", "6ch", "c"))
+
+
+def test_two_montages_of_one_size_have_two_names(tmp_path):
+    first = write_arrays(tmp_path / "a.npz", noise(2, 200.0, 5.0), 200.0, ("C4", "C3"))
+    second = write_arrays(tmp_path / "b.npz", noise(2, 200.0, 5.0), 200.0, ("O1", "O2"))
+    again = write_arrays(tmp_path / "c.npz", noise(2, 200.0, 5.0), 200.0, ("C3", "C4"))
+    build(table_of([span(first), span(second), span(again)]), tmp_path / "out")
+    info = CorpusInfo.read(tmp_path / "out")
+    assert [(entry.name, entry.electrodes) for entry in info.montages] == [
+        ("2ch", ("C4", "C3")),
+        ("2ch-2", ("O1", "O2")),
+    ]
+    assert Tables.read(tmp_path / "out", info).pieces["recording"].tolist() == ["a", "c", "b"]
+
+
+def test_a_broken_recording_is_stored_in_pieces(tmp_path):
+    signal = noise(6, 250.0, 60.0)
+    signal[:, 5125:6000] = np.nan  # from 20.5 s to 24 s
+    signal[2, 12000] = np.nan  # in the second at 48 s, which is 24 s into the second piece
+    path = write_arrays(tmp_path / "a.npz", signal, 250.0)
+    report = build(table_of([span(path)], window_seconds=4), tmp_path / "out")
+    tables = Tables.read(tmp_path / "out", report.info)
+    numbers = ["start_seconds", "samples", "first_record", "first_second"]
+    assert tables.pieces[numbers].to_numpy().tolist() == [[0, 4100, 0, 0], [24, 7200, records_of(4100), 21]]
+    lost = np.load(tmp_path / "out" / "6ch" / QUALITY_FILE) & QUALITY["lost"]
+    assert np.argwhere(lost).tolist() == [[45, 2]]
+    (second,) = clean(reader_of(signal[:, 6000:], 250.0), RECIPE).pieces
+    np.testing.assert_array_equal(
+        signal_of(tmp_path / "out", "6ch", "a")[:, records_of(4100) * RECORD_SAMPLES :], second.eeg
+    )
+    row = pd.read_csv(tmp_path / "out" / "recordings.csv").iloc[0]
+    assert (row["pieces"], row["lost_seconds"], row["seconds"], row["train"]) == (2, 3.5, 60.0, 56.5)
+    assert row["bad_electrodes"] == "lost 1"
+    # Five windows before the gap; of the nine behind it, one holds the lost second: a sixth of its electrodes is bad.
+    assert report.windows == {"train": 13} and report.dropped == {"bad electrodes (lost)": 1}
+    assert "1 recording in 2 pieces (1 cut)" in str(report)
+
+
+def open_annotated(path, part, unit):
+    """Opens a recording that declares two stretches bad and warns of something."""
+    reader = open_arrays(path, part, unit)
+    excluded = (Annotation(5.25, 1.5, "BAD_muscle"), Annotation(0.1, 0.2, "bad, with a\ncomma"))
+    reader.header = replace(reader.header, excluded=excluded, notes=("The clock was wrong.",))
+    return reader
+
+
+def test_excluded_stretches_and_notes_are_kept(tmp_path):
+    path = write_arrays(tmp_path / "a.npz", noise(6, 200.0, 40.0))
+    report = build(
+        table_of([span(path)], recipe=replace(RECIPE, open=open_annotated), window_seconds=4), tmp_path / "out"
+    )
+    excluded = Tables.read(tmp_path / "out", report.info).excluded
+    assert excluded.to_numpy().tolist() == [
+        ["a", 5.25, 6.75, "BAD_muscle"],
+        ["a", 0.1, 0.1 + 0.2, "bad, with a comma"],
+    ]
+    assert report.windows == {"train": 8} and report.dropped == {"annotated as bad": 2}
+    assert report.notes == {"The clock was wrong.": 1} and "note (1 recording): The clock was wrong." in str(report)
+    assert pd.read_csv(tmp_path / "out" / "recordings.csv")["notes"][0] == "The clock was wrong."
+
+
+def test_a_killed_build_continues_where_it_stopped(table, tmp_path):
     out, seen, killed_at = tmp_path / "out", [], ["c"]
 
-    def reading(path, group):
-        """Each recording is read twice: its header first, then all of it; the build is killed in the latter."""
+    def opening(path, part, unit):
+        """Each recording is opened twice: its header first, then all of it; the build is killed in the latter."""
         seen.append(path.stem)
         if killed_at == [path.stem] and seen.count(path.stem) == 2:
             raise KeyboardInterrupt
-        return recording.read(path, group)
+        return open_arrays(path, part, unit)
 
-    counted = replace(plan, reader=reading)
+    counted = replace(table, recipe=replace(RECIPE, open=opening))
     with pytest.raises(KeyboardInterrupt):
         build(counted, out, recordings_per_shard=1)
     assert not out.exists() and (tmp_path / "out.partial").exists()
@@ -97,126 +217,207 @@ def test_a_killed_build_continues_where_it_stopped(plan, tmp_path):
     build(counted, out, recordings_per_shard=1)
     assert seen == ["a", "b", "c", "d", "c"]  # the headers, and the one recording that was missing
     assert not (tmp_path / "out.partial").exists()
-    build(plan, tmp_path / "straight", recordings_per_shard=1)
+    build(table, tmp_path / "straight", recordings_per_shard=1)
     assert contents(out) == contents(tmp_path / "straight")
 
 
-def test_an_interrupted_build_of_another_plan_starts_anew(plan, tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["data_prep.build.finish", "data_prep.finish.Tables.write"])
+def test_a_build_that_is_killed_at_its_end_continues_too(table, tmp_path, monkeypatch, moment):
+    build(table, tmp_path / "straight", recordings_per_shard=1)
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.finish_configuration", lambda *_: sys.exit("killed"))
+        patch.setattr(moment, lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
-            build(plan, tmp_path / "out")
-    build(replace(plan, window_seconds=2), tmp_path / "out")
-    assert [entry.name for entry in CorpusInfo.read(tmp_path / "out").configurations] == ["2ch-2s", "6ch-2s"]
-    assert len(records(tmp_path / "out", "6ch-2s", "train")) == 18
+            build(table, tmp_path / "out", recordings_per_shard=1)
+    build(table, tmp_path / "out", recordings_per_shard=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
 
 
-def test_unusable_recordings_are_listed_and_stop_nothing(plan, write_edf, tmp_path):
-    truncated = write_edf("truncated.edf")
-    truncated.write_bytes(truncated.read_bytes()[:-9000])
-    bad = (
-        planned(truncated),
-        planned(tmp_path / "missing.edf"),
-        planned(write_edf("foreign.edf", names=("E1", "E2"))),
-        planned(write_edf("short.edf", seconds=3.0)),
+def test_an_interrupted_build_of_another_table_or_of_other_files_starts_anew(table, paths, tmp_path, monkeypatch):
+    def interrupt(interrupted):
+        with monkeypatch.context() as patch:
+            patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
+            with pytest.raises(SystemExit):
+                build(interrupted, tmp_path / "out")
+        return (tmp_path / "out.partial" / "fingerprint.json").read_text()
+
+    first = interrupt(table)
+    assert interrupt(table) == first
+    assert interrupt(replace(table, recipe=replace(RECIPE, dtype="float16"))) != first
+    companion = paths[0].with_name("a.markers")
+    companion.write_text("what belongs to a recording begins with its name")
+    assert interrupt(table) != first
+    companion.unlink()
+    assert interrupt(table) == first
+    write_arrays(paths[0], noise(6, 128.0, 30.0, seed=9), 128.0)
+    assert interrupt(table) != first
+    report = build(table, tmp_path / "out")
+    assert report.recordings[0].seconds == 30.0
+
+
+def open_or_fail(path, part, unit):
+    """Fails in the header, or later in the samples, as the file's name says."""
+    if path.stem == "header":
+        raise ZeroDivisionError("float division by zero")
+    reader = open_arrays(path, part, unit)
+    if path.stem == "samples":
+        reader.microvolts = lambda *_: {}["no such block"]
+    if path.stem == "closed":
+        raise PermissionError(13, "Permission denied", str(path))
+    return reader
+
+
+def test_whatever_a_recording_raises_is_its_reason(paths, tmp_path):
+    folder = tmp_path / "bad"
+    bad = [
+        write_arrays(folder / f"{name}.npz", noise(6, 128.0, 20.0), 128.0) for name in ("header", "samples", "closed")
+    ]
+    bad.append(write_arrays(folder / "foreign.npz", noise(2, 128.0, 20.0), 128.0, ("E1", "E2")))
+    bad.append(write_arrays(folder / "short.npz", noise(6, 128.0, 0.9), 128.0))
+    bad.append(write_arrays(folder / "volts.npz", noise(2, 128.0, 20.0) * 1e6, 128.0, ("C3", "C4")))
+    bad.append(folder / "missing.npz")
+    mixed = table_of(
+        [span(path) for path in (paths[0], *bad)],
+        recipe=replace(RECIPE, open=open_or_fail),
+        unusable=(("x.txt", "No EEG."),),
     )
-    mixed = replace(plan, recordings=plan.recordings[:1] + bad, unusable=(("x.txt", "No EEG."),))
-    report = build(mixed, tmp_path / "o")
+    report = build(mixed, tmp_path / "o", jobs=2)
     reasons = {entry.recording: entry.reason for entry in report.unusable}
-    assert list(reasons) == ["truncated", "missing", "foreign", "short", "x.txt"]
-    for recording_name, says in {
-        "truncated": "truncated",
-        "missing": "no file",
+    assert list(reasons) == ["header", "samples", "closed", "foreign", "short", "volts", "missing", "x.txt"]
+    for name, says in {
+        "header": "It cannot be prepared (ZeroDivisionError: float division by zero).",
+        "samples": "It cannot be prepared (KeyError: 'no such block').",
+        "closed": "Permission denied",
         "foreign": "known electrode",
-        "short": "no whole window of 4 s",
+        "short": "no second of continuous signal",
+        "volts": "unit may be wrong",
+        "missing": "FileNotFoundError",
+        "x.txt": "No EEG.",
     }.items():
-        assert says in reasons[recording_name]
-    with (tmp_path / "o" / "recordings.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["status"] for row in rows] == ["used"] + ["unusable"] * 5
-    assert json.loads((tmp_path / "o" / "quality.json").read_text())["recordings"] == {"used": 1, "unusable": 5}
-    assert "no whole window" in str(report)
+        assert says in reasons[name], reasons[name]
+    rows = pd.read_csv(tmp_path / "o" / "recordings.csv", keep_default_na=False)
+    assert rows["status"].tolist() == ["used"] + ["unusable"] * 8
+    assert rows["reason"].tolist()[1:] == list(reasons.values())
+    counts = json.loads((tmp_path / "o" / "quality.json").read_text())
+    assert counts["recordings"] == {"used": 1, "unusable": 8}
+    assert Tables.read(tmp_path / "o", report.info).spans["recording"].tolist() == ["a"]
+    assert [montage.name for montage in report.info.montages] == ["6ch"] and not (tmp_path / "o" / "2ch").exists()
+    assert "1 of 9 recordings used" in str(report) and "unusable: x.txt: No EEG." in str(report)
 
 
-def test_nothing_usable_leaves_nothing_behind(write_edf, tmp_path):
-    foreign = planned(write_edf("foreign.edf", names=("E1", "E2")))
-    dropped = planned(write_edf("loud.edf", microvolts=noise(6, 128.0, 20.0) * 400))
-    for recordings in ((), (foreign,), (foreign, dropped)):
-        with pytest.raises(InputError):
-            build(CorpusPlan("none", recordings), tmp_path / "out")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["recordings"]
+def test_a_name_that_is_no_text_is_a_reason(paths, tmp_path):
+    path = write_arrays(tmp_path / os.fsdecode(b"bad \xff.npz"), noise(6, 128.0, 20.0), 128.0)
+    report = build(table_of([span(paths[0]), span(path)], unusable=((str(path), "No EEG."),)), tmp_path / "out")
+    assert ["no valid UTF-8" in entry.reason for entry in report.unusable] == [True, False]
+    assert str(report).encode("utf-8") and "bad \\udcff" in (tmp_path / "out" / "recordings.csv").read_text("utf-8")
 
 
-def test_what_is_there_is_replaced_only_on_request_and_only_by_something_whole(plan, write_edf, tmp_path):
+def test_spans_outside_of_a_recording_are_a_reason(paths, tmp_path):
+    table = table_of([span(paths[0], split=None), span(paths[1], 30.0, 40.0, split=None)], split=Split("time"))
+    (unusable,) = build(table, tmp_path / "out").unusable
+    assert unusable.recording == "b" and "outside of it (the recording has 20.0 s)" in unusable.reason
+
+
+def test_nothing_usable_leaves_nothing_behind(tmp_path):
+    foreign = span(write_arrays(tmp_path / "in" / "foreign.npz", noise(2, 200.0, 9.0), 200.0, ("E1", "E2")))
+    loud = span(write_arrays(tmp_path / "in" / "loud.npz", noise(6, 200.0, 9.0) * 1e6))
+    with refuses("no recordings"):
+        build(table_of([]), tmp_path / "out")
+    with pytest.raises(InputError, match=r"None of the 1 recordings of small can be used .*not open"):
+        build(table_of([], unusable=(("x", "It does not open."),)), tmp_path / "out")
+    for spans in ([foreign], [foreign, loud]):
+        with pytest.raises(InputError, match=f"None of the {len(spans)} recordings of small can be used"):
+            build(table_of(spans), tmp_path / "out")
+    with refuses("3 splits"):
+        build(table_of([loud._replace(split=None)], split=Split("subject")), tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+
+
+def test_what_is_there_is_replaced_only_on_request_and_only_by_something_whole(table, tmp_path):
     out = tmp_path / "out"
-    build(plan, out)
+    build(table, out)
     before = contents(out)
-    with pytest.raises(InputError, match="exists already"):
-        build(plan, out)
+    with refuses("exists already"):
+        build(table, out)
+    foreign = write_arrays(tmp_path / "x.npz", noise(1, 200.0, 9.0), 200.0, ("E1",))
     with pytest.raises(InputError, match="known electrode"):
-        build(CorpusPlan("none", (planned(write_edf("x.edf", names=("E1",))),)), out, overwrite=True)
+        build(table_of([span(foreign)]), out, overwrite=True)
     assert contents(out) == before
-    build(replace(plan, window_seconds=2), out, overwrite=True)
-    assert CorpusInfo.read(out).configurations[0].name == "2ch-2s"
+    build(replace(table, window_seconds=2), out, overwrite=True)
+    assert CorpusInfo.read(out).window_seconds == 2
 
     (tmp_path / "diary").mkdir()
     (tmp_path / "diary" / "monday.txt").write_text("dear diary")
-    with pytest.raises(InputError, match="not a corpus"):
-        build(plan, tmp_path / "diary", overwrite=True)
+    with refuses("not a corpus"):
+        build(table, tmp_path / "diary", overwrite=True)
     (tmp_path / "other.partial").mkdir()
-    with pytest.raises(InputError, match="in the way"):
-        build(plan, tmp_path / "other")
+    with refuses("in the way"):
+        build(table, tmp_path / "other")
 
 
 def test_bad_stretches_cost_their_windows(tmp_path):
     signal = noise(6, 200.0, 40.0)
     signal[0, 2500] = np.nan  # in the window from 12 s
     signal[:3, 4000:4400] += 30_000 * np.sin(np.arange(400) / 3)  # in the window from 20 s
-    path = tmp_path / "a_raw.fif"
-    raw_of(signal, 200.0).save(path, verbose="ERROR")
-    plan = CorpusPlan("damaged", (planned(path),), window_seconds=4)
-    report = build(plan, tmp_path / "out")
+    table = table_of([span(write_arrays(tmp_path / "a.npz", signal))], window_seconds=4)
+    report = build(table, tmp_path / "out")
     assert report.windows == {"train": 8}
-    assert report.dropped == {"lost samples": 1, "bad electrodes (implausible amplitude)": 1}
-    finite = build(replace(plan, quality=FINITE_ONLY), tmp_path / "finite", dtype="float32")
-    assert finite.windows == {"train": 9}
+    assert report.dropped == {"bad electrodes (lost)": 1, "bad electrodes (implausible amplitude)": 1}
+    finite = build(replace(table, recipe=replace(RECIPE, quality=FINITE_ONLY)), tmp_path / "finite")
+    assert finite.windows == {"train": 9} and finite.dropped == {"lost samples": 1}
 
 
-def test_values_too_large_for_float16_ask_for_float32(tmp_path):
-    path = tmp_path / "a_raw.fif"
-    raw_of(noise(2, 200.0, 8.0, seed=1) * 5000, 200.0, ["C3", "C4"]).save(path, verbose="ERROR")
-    plan = CorpusPlan("loud", (planned(path),), window_seconds=4, filters=None, quality=FINITE_ONLY)
-    with pytest.raises(InputError, match="ask for float32"):
-        build(plan, tmp_path / "out")
-    assert build(plan, tmp_path / "out", dtype="float32").windows == {"train": 2}
+def test_values_too_large_for_float16_are_lost_there(tmp_path):
+    path = write_arrays(tmp_path / "a.npz", noise(2, 200.0, 8.0, seed=1) * 5000, 200.0, ("C3", "C4"))
+    as_it_is = replace(RECIPE, filters=None, quality=FINITE_ONLY)
+    narrow = table_of([span(path)], recipe=replace(as_it_is, dtype="float16"), window_seconds=4)
+    assert build(narrow, tmp_path / "narrow").dropped == {"lost samples": 2}
+    wide = build(table_of([span(path)], recipe=as_it_is, window_seconds=4), tmp_path / "wide")
+    assert wide.windows == {"train": 2} and not wide.dropped
 
 
-def test_a_process_that_dies_is_one_sentence(plan, tmp_path):
-    with pytest.raises(InputError, match="fewer --jobs"):
-        build(replace(plan, reader=fatal_reader), tmp_path / "out", jobs=2)
+def test_a_process_that_dies_is_one_sentence(table, tmp_path):
+    with refuses("fewer --jobs"):
+        build(replace(table, recipe=replace(RECIPE, open=open_and_die)), tmp_path / "out", jobs=2)
     assert not (tmp_path / "out").exists()
 
 
-def test_vector_labels_and_missing_labels(write_edf, tmp_path):
-    path = write_edf("a.edf")
-    vectors = planned(path, Span(0.0, 4.0, "train", (0.5, -1.0)), Span(4.0, 8.0))
-    build(CorpusPlan("regression", (vectors,), window_seconds=4), tmp_path / "vectors")
-    first, second = (record["label"] for record in records(tmp_path / "vectors", "6ch-4s", "train"))
-    np.testing.assert_array_equal(first, np.float32([0.5, -1.0]))
-    assert np.isnan(second).all()
-    classes = planned(path, Span(0.0, 4.0, "train", 1), Span(4.0, 8.0))
-    build(CorpusPlan("some", (classes,), classes=("a", "b"), window_seconds=4), tmp_path / "classes")
-    assert [record["label"] for record in records(tmp_path / "classes", "6ch-4s", "train")] == [1, -1]
-    build(CorpusPlan("none", (planned(path),), window_seconds=4), tmp_path / "unlabelled")
-    assert "label" not in records(tmp_path / "unlabelled", "6ch-4s", "train")[0]
+def test_vector_labels_and_missing_labels(paths, tmp_path):
+    vectors = table_of([span(paths[0], 0.0, 4.0, label=(0.5, -1.0)), span(paths[0], 4.0, 8.0)])
+    info = build(vectors, tmp_path / "vectors").info
+    assert (info.label, info.outputs) == ("vector", 2)
+    spans = Tables.read(tmp_path / "vectors", info).spans
+    np.testing.assert_array_equal(spans[["label_0", "label_1"]].to_numpy(), [[0.5, -1.0], [np.nan, np.nan]])
+    classes = table_of(
+        [span(paths[0], 0.0, 4.0, label=1), span(paths[0], 4.0, 8.0)], classes=("a", "b"), window_seconds=2
+    )
+    report = build(classes, tmp_path / "classes")
+    assert (tmp_path / "classes" / "spans.csv").read_text().splitlines()[1:] == [
+        "a,subject-a,train,0.0,4.0,1",
+        "a,subject-a,train,4.0,8.0,",
+    ]
+    assert report.classes == {"train": {"no label": 2, "b": 2}}
+    unlabelled = build(table_of([span(paths[0])]), tmp_path / "unlabelled").info
+    assert unlabelled.label is None and "label" not in Tables.read(tmp_path / "unlabelled", unlabelled).spans
 
 
-def test_plans_that_contradict_themselves_are_refused(tmp_path):
-    path = tmp_path / "a.edf"
-    with pytest.raises(InputError, match="called 'a'"):
-        CorpusPlan("twice", (planned(path), planned(path)))
-    with pytest.raises(InputError, match="different lengths"):
-        CorpusPlan("vectors", (planned(path, Span(label=(1.0,)), Span(label=(1.0, 2.0))),))
+def test_the_report_tells_subjects_splits_and_hours(table, paths, tmp_path):
+    text = str(build(table, tmp_path / "out"))
+    assert "small, 4 of 4 recordings used" in text
+    assert "split by given: within subjects, who are in several splits" in text
+    assert "train: 0.01 h, 12 windows of 4 s, 4 subjects (subject-a, subject-b, subject-c, subject-d)" in text
+    assert "rest 12" in text and "task 8" in text
+    by_subject = table_of([span(path, split=None) for path in paths], split=Split("subject", (0.5, 0.25, 0.25)))
+    report = build(by_subject, tmp_path / "by-subject")
+    assert "within subjects" not in str(report)
+    assert {split: len(names) for split, names in report.subjects.items()} == {"train": 2, "validation": 1, "test": 1}
+    assert "windows of 16 s" in str(report)
+
+
+def test_seconds_of_spans_that_overlap_count_once(paths, tmp_path):
+    spans = [span(paths[0], 0.0, 8.0, label=0), span(paths[0], 4.0, 10.0, label=1), span(paths[0], 15.0, 99.0, label=1)]
+    build(table_of(spans, classes=("a", "b")), tmp_path / "out")
+    row = pd.read_csv(tmp_path / "out" / "recordings.csv").iloc[0]
+    assert (row["train"], row["validation"], row["test"]) == (15.0, 0.0, 0.0)
 
 
 def test_preparing_never_imports_jax():

@@ -1,3 +1,5 @@
+"""Shards of records, and the folder that they become."""
+
 import subprocess
 import sys
 
@@ -5,43 +7,44 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep.writer import finish_configuration, write_shard
-from labram_jax.data.schema import record_features
+from data_prep.writer import finish_montage, write_shard
+from labram_jax.data.schema import QUALITY_FILE, RECORD_SAMPLES, SIGNAL, record_features
 
 
 @pytest.fixture
 def features():
-    return record_features(electrodes=2, patches=1, dtype="float32", label="class")
+    return record_features(electrodes=2, dtype="float32")
 
 
 def _records(numbers):
     for number in numbers:
         yield {
-            "eeg": np.full((2, 200), number, np.float32),
-            "label": number % 2,
-            "subject": "ä1",
-            "recording": f"r{number}",
+            "eeg": np.full((2, RECORD_SAMPLES), number, np.float32),
+            "recording": f"ä{number}",
             "start_seconds": number / 2,
         }
 
 
 def test_shards_become_a_dataset_in_order_and_empty_ones_are_left_out(tmp_path, features):
     parts = [range(3), range(0), range(3, 5)]
-    shards = [
-        (tmp_path / f"part{i}", write_shard(tmp_path / f"part{i}", _records(numbers), features))
-        for i, numbers in enumerate(parts)
-    ]
+    shards, qualities = [], []
+    for number, records in enumerate(parts):
+        path = tmp_path / f"part{number}"
+        shards.append((path, write_shard(path, _records(records), features)))
+        qualities.append(tmp_path / f"part{number}.npy")
+        np.save(qualities[-1], np.array([[record, number] for record in records], dtype=np.uint8).reshape(-1, 2))
     assert [count for _, count in shards] == [3, 0, 2]
-    directory = tmp_path / "2ch-1s"
+    directory = tmp_path / "2ch"
     for _ in range(2):  # after an interruption the build calls it again
-        counts = finish_configuration(directory, features, {"train": shards, "test": shards[1:2]}, {"note": "x"})
-        assert counts == {"train": 5}
+        assert finish_montage(directory, features, shards, qualities, {"note": "x"}) == 5
     builder = tfds.builder_from_directory(directory)
-    source = builder.as_data_source("train")
+    source = builder.as_data_source(SIGNAL)
     assert [record["eeg"][1, 7] for record in source] == [0, 1, 2, 3, 4]
-    assert source[4]["subject"].decode() == "ä1" and source[3]["label"] == 1
-    assert builder.info.metadata == {"note": "x"}
-    assert [path.name for path in tmp_path.iterdir()] == ["2ch-1s"]
+    assert source[4]["recording"].decode() == "ä4" and source[3]["start_seconds"] == 1.5
+    assert builder.info.metadata == {"note": "x"} and list(builder.info.splits) == [SIGNAL]
+    quality = np.load(directory / QUALITY_FILE, mmap_mode="r")
+    assert quality.tolist() == [[0, 0], [1, 0], [2, 0], [3, 2], [4, 2]] and quality.dtype == np.uint8
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".npy") == ["2ch"]
 
 
 def test_a_shard_that_fails_leaves_what_was_there(tmp_path, features):
@@ -62,7 +65,7 @@ def test_the_same_records_make_the_same_bytes_in_another_process(tmp_path, featu
     write_shard(tmp_path / "here", _records(range(4)), features)
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, {tests!r}); import test_writer as t\n"
-        "t.write_shard(Path({path!r}), t._records(range(4)), t.record_features(2, 1, 'float32', 'class'))\n"
+        "t.write_shard(Path({path!r}), t._records(range(4)), t.record_features(2, 'float32'))\n"
         "assert 'jax' not in sys.modules and 'tensorflow' not in sys.modules\n"
     )
     for number in range(3):

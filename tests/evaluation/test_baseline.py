@@ -24,13 +24,16 @@ def test_power_of_a_sine_falls_into_its_band(frequency, band, seconds):
     assert powers.max() > 4 * np.sort(powers)[-2]
 
 
+def band_powers(corpus):
+    return band_power_baseline([corpus.windows("train", 2)], [corpus.windows("test", 2)], classes=2)
+
+
 def test_a_flat_electrode_has_finite_power():
     assert np.isfinite(log_band_powers(np.zeros((1, 2, 400)))).all()
 
 
 def test_baseline_learns_alpha_and_reports_every_test_window(alpha_corpus):
-    corpus = alpha_corpus()
-    baseline = band_power_baseline([corpus], classes=2, train="train", test="test")
+    baseline = band_powers(alpha_corpus())
     assert baseline.scores["auroc"] > 0.95
     assert baseline.predictions.shape == (12, 1)
     assert baseline.powers.shape == (12, 8, len(BANDS_HZ))
@@ -40,12 +43,18 @@ def test_baseline_learns_alpha_and_reports_every_test_window(alpha_corpus):
 
 def test_montages_meet_in_their_shared_electrodes(alpha_corpus):
     montages = (("FP1", "O1", "O2", "CZ"), ("O2", "FPZ", "O1"))
-    baseline = band_power_baseline([alpha_corpus("mixed", montages)], classes=2, train="train", test="test")
-    assert baseline.electrodes == ("O1", "O2")
+    baseline = band_powers(alpha_corpus("mixed", montages))
+    assert sorted(baseline.electrodes) == ["O1", "O2"]
     assert baseline.train_windows == 48
     assert baseline.scores["auroc"] > 0.9
     with pytest.raises(InputError, match="share no electrode"):
-        band_power_baseline([alpha_corpus("apart", (("FP1", "O1"), ("C3", "C4", "CZ")))], 2, "train", "test")
+        band_powers(alpha_corpus("apart", (("FP1", "O1"), ("C3", "C4", "CZ"))))
+
+
+def test_bad_electrodes_count_as_the_mean(alpha_corpus):
+    baseline = band_powers(alpha_corpus("bad", bads=["CZ"]))
+    assert np.isnan(baseline.powers[:, 4]).all() and np.isfinite(np.delete(baseline.powers, 4, axis=1)).all()
+    assert baseline.scores["auroc"] > 0.95
 
 
 def test_a_class_absent_from_training_gets_no_probability():

@@ -24,18 +24,17 @@ def test_windows_of_a_corpus_keep_what_is_known_of_them(trained_encoder, pretrai
     shapes = embed(pretraining_run, corpus.path, out)
     arrays = contents(out)
     assert shapes == {name: array.shape for name, array in arrays.items()} and not list(out.parent.glob("*.part"))
-    for configuration in corpus.configurations:
-        found = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith(configuration.name)}
+    for number, montage in enumerate(corpus.montages):
+        found = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith(montage.name)}
         assert found["features"].shape == (WINDOWS, 100) and found["features"].dtype == np.float32
-        assert tuple(found["electrodes"]) == configuration.electrodes
+        assert tuple(found["electrodes"]) == montage.electrodes and not found["bad"].any()
         assert found["split"].tolist() == [split for split in SPLIT_NAMES for _ in range(SPLITS[split])]
-        assert found["label"].tolist() == [number % 2 for split in SPLIT_NAMES for number in range(SPLITS[split])]
-        windows = corpus.source(configuration.name, "test")
-        eeg = np.stack([windows[number].eeg for number in range(12)])
-        expected = trained_encoder.features(eeg, configuration.electrodes)
+        windows = list(corpus.windows("test", seconds=2).montages[number])
+        assert found["label"][-12:].tolist() == [window.label for window in windows]
+        expected = trained_encoder.features(np.stack([window.eeg for window in windows]), montage.electrodes)
         np.testing.assert_allclose(found["features"][-12:], expected, atol=2e-5)
-        assert found["start_seconds"][-12:].tolist() == [windows[number].start_seconds for number in range(12)]
-        assert (found["subject"][-1], found["recording"][-1]) == ("s2", "s2/rest")
+        assert found["start_seconds"][-12:].tolist() == [window.start_seconds for window in windows]
+        assert (found["subject"][-1], found["recording"][-1]) == (windows[-1].subject, windows[-1].recording)
 
 
 def test_tokenizers_write_codes_and_corpora_without_labels_none(trained_tokenizer, tokenizer_run, tmp_path):
@@ -43,8 +42,10 @@ def test_tokenizers_write_codes_and_corpora_without_labels_none(trained_tokenize
     out = tmp_path / "codes.npz"
     embed(tokenizer_run, corpus.path, out)
     arrays = contents(out)
-    assert arrays["4ch-2s/features"].shape == (12, 4, 2) and arrays["4ch-2s/features"].dtype == np.int32
-    assert "4ch-2s/label" not in arrays
+    assert arrays["4ch/features"].shape == (12, 4, 2) and arrays["4ch/features"].dtype == np.int32
+    assert "4ch/label" not in arrays
+    embed(tokenizer_run, corpus.path, tmp_path / "short.npz", window_seconds=1, stride_seconds=0.5)
+    assert contents(tmp_path / "short.npz")["4ch/features"].shape == (36, 4, 1)
 
 
 @pytest.fixture
@@ -59,11 +60,27 @@ def recording(tmp_path) -> Path:
 
 def test_a_recording_is_cleaned_and_cut(classifier_run, recording, tmp_path):
     out = tmp_path / "features.npz"
-    shapes = embed(classifier_run, recording, out, pool="none", seconds=2, notch=60.0)
+    shapes = embed(classifier_run, recording, out, pool="none", window_seconds=2, notch=60.0)
     arrays = contents(out)
-    assert shapes["4ch-2s/features"] == (3, 4, 2, 100)
-    assert arrays["4ch-2s/electrodes"].tolist() == ["FP1", "FP2", "O1", "O2"]
-    assert arrays["4ch-2s/start_seconds"].tolist() == [0, 2, 4] and set(arrays["4ch-2s/recording"]) == {"night.edf"}
+    assert shapes["4ch/features"] == (3, 4, 2, 100) and not arrays["4ch/bad"].any()
+    assert arrays["4ch/electrodes"].tolist() == ["FP1", "FP2", "O1", "O2"]
+    assert arrays["4ch/start_seconds"].tolist() == [0, 2, 4] and set(arrays["4ch/recording"]) == {"night.edf"}
+
+
+def test_of_a_recording_lost_stretches_are_left_out_and_bad_electrodes_are_nothing(classifier_run, tmp_path):
+    """Twelve electrodes, one of them lost at the end; a stretch lost from 4 to 5 s, and one that is marked as bad."""
+    eeg = np.random.default_rng(0).normal(scale=20e-6, size=(12, 200 * 21))
+    eeg[:, 800:1000], eeg[3, 3400:] = np.nan, np.nan
+    names = ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2", "Cz", "Pz"]
+    raw = mne.io.RawArray(eeg, mne.create_info(names, 200.0, "eeg"), verbose="ERROR")
+    raw.set_annotations(mne.Annotations([9.5], [0.5], ["BAD cough"]))
+    raw.save(tmp_path / "night_raw.fif", verbose="ERROR")
+    out = tmp_path / "features.npz"
+    embed(classifier_run, tmp_path / "night_raw.fif", out, pool="none", window_seconds=4)
+    arrays = contents(out)
+    assert arrays["12ch/start_seconds"].tolist() == [0, 5, 13, 17]
+    assert arrays["12ch/bad"].sum(axis=1).tolist() == [0, 0, 0, 1] and arrays["12ch/bad"][3, 3]
+    assert np.isnan(arrays["12ch/features"]).all(axis=(2, 3)).tolist() == arrays["12ch/bad"].tolist()
 
 
 def test_what_is_there_stays(classifier_run, corpus, tmp_path):

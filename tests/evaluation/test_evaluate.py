@@ -32,11 +32,23 @@ def test_classifier_scores_stand_beside_band_powers_and_stay_in_the_run(run, cor
     assert {name: scores[name] for name in scores} == pytest.approx({name: logged(run)[name] for name in scores})
     assert 0.9 < evaluation.columns["band powers"]["auroc"] <= 1
     text = str(evaluation).splitlines()
-    assert text[0] == f"{run} on 24 windows of small, test" and re.match(r"metric +fine-tuned +band powers", text[1])
+    assert text[0] == f"{run} on 24 windows of 2 s of small, test" and re.match(
+        r"metric +fine-tuned +band powers", text[1]
+    )
     left = json.loads((run / "scores.json").read_text())
     assert left == {"test": scores, "baseline": evaluation.columns["band powers"]}
     with np.load(run / "predictions-test.npz") as predictions:
-        assert predictions["probabilities"].shape == (24, 1) and predictions["labels"].tolist() == [0, 1] * 12
+        assert predictions["probabilities"].shape == (24, 1) and predictions["labels"].tolist() == [
+            window.label for window in corpus.windows("test", 2)
+        ]
+
+
+def test_windows_of_another_length_are_scored(run, corpus):
+    evaluation = evaluate(run, corpus.path, baseline=False, window_seconds=1)
+    assert str(evaluation).startswith(f"{run} on 48 windows of 1 s of small, test")
+    assert "windows of 1 s" in str(evaluate(run, corpus.path, baseline=False, window_seconds=1, stride_seconds=0.5))
+    with refuses("no windows in the split 'test': .* ask for shorter ones with --window-seconds"):
+        evaluate(run, corpus.path, baseline=False, window_seconds=3)
 
 
 def test_another_split_without_the_baseline_leaves_the_first_scores(run, corpus):

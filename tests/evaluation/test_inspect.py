@@ -3,15 +3,16 @@
 import pytest
 from sentences import refuses
 
+from labram_jax.data.describe import describe
 from labram_jax.evaluation.inspect import inspect
 
 
 def test_a_corpus(corpus):
     text = inspect(corpus.path)
-    assert text == corpus.describe()
+    assert text == describe(corpus)
     assert "labels: class (slow, middle)" in text
-    assert "4 electrodes x 2 s = 8 patches a window; windows: train 72, validation 12, test 12" in text
-    assert "FP1 FP2 O1 O2" in text and "in all: train 144, validation 24, test 24 windows" in text
+    assert "montage 4ch: 4 electrodes, 0.05 h" in text
+    assert "FP1 FP2 O1 O2" in text and "144 windows of 2 s" in text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from labram_jax.data.stream import patches
 from labram_jax.evaluation.reconstruction import FREQUENCIES, compare_spectra
+from labram_jax.models.patches import model_units
 from labram_jax.models.spectrum import spectrum
 
 ELECTRODES = ("FP1", "O1", "O2")
@@ -19,7 +20,7 @@ def eeg():
 
 
 def standardised(eeg):
-    parts = (np.asarray(part).reshape(5, 3, 2, 200) for part in spectrum(patches(eeg)))
+    parts = (np.asarray(part).reshape(5, 3, 2, 200) for part in spectrum(model_units(patches(eeg))))
     axes = {"axis": (1, 2, 3), "keepdims": True}
     return [(part - part.mean(**axes)) / part.std(**axes, ddof=1) for part in parts]
 
@@ -32,6 +33,21 @@ def test_what_the_targets_say_comes_back_exactly(eeg):
     np.testing.assert_allclose(comparison.amplitude_correlation(), 1, atol=1e-4)
     alpha = comparison.original[:, :, list(FREQUENCIES).index(10)]
     np.testing.assert_allclose(alpha.mean(), 20, rtol=0.05)
+
+
+def test_bad_electrodes_stand_for_nothing(eeg):
+    """One window of five without the first electrode, and none with the last."""
+    amplitude, phase = standardised(eeg)
+    amplitude[2, 0], phase[2, 0], amplitude[:, 2], phase[:, 2] = (np.nan,) * 4
+    comparison = compare_spectra(eeg, amplitude, phase, ELECTRODES)
+    assert (
+        np.isnan(comparison.original[4:6, 0]).all()
+        and np.isfinite(np.delete(comparison.original, [4, 5], 0)[:, 0]).all()
+    )
+    assert np.isnan(comparison.phase_agreement[2]).all() and np.isfinite(comparison.phase_agreement[:2]).all()
+    correlation = comparison.amplitude_correlation()
+    assert np.isnan(correlation[2]).all()
+    assert correlation[:2].min() > 0.9  # the window that lacks an electrode is on another scale
 
 
 def test_predicting_the_mean_follows_nothing(eeg):

@@ -93,7 +93,7 @@ def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
     model = ClassifierConfig(encoder=TINY, outputs=2, task="regression")
     config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
     run = make_run(config, 2, {"loss": 0.7, "r2": 0.1})
-    targets = np.stack([corpus.source("8ch-2s-0", "test")[index].label for index in range(12)])
+    targets = np.stack([window.label for window in corpus.windows("test", 2)])
     np.savez(run / "predictions-test.npz", probabilities=targets + 1, labels=targets)
     write_report(run)
     page = (run / "report.md").read_text()
@@ -115,7 +115,7 @@ def test_predictions_are_made_where_none_were_saved(make_run, alpha_corpus, monk
 
     def load(path):
         classifier = Classifier({}, config.model)
-        classifier.predict_logits = lambda eeg, electrodes: eeg.std(axis=(1, 2))[:, None] - 11.0
+        classifier.predict_logits = lambda eeg, electrodes, bads: eeg.std(axis=(1, 2))[:, None] - 11.0
         return classifier
 
     monkeypatch.setattr(report_classifier, "load", load)
@@ -138,11 +138,11 @@ def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_c
     write_report(run)
     page = (run / "report.md").read_text()
     assert "Held-out windows (validation split)" in page
-    assert "| rest, 6ch-2s-0 | 6 | 6 |" in page and "| rest, 6ch-2s-1 | 6 | 6 |" in page
-    assert "Scalp map of rest, 6ch-2s-1: only 3 of 6 electrodes can be placed" in page
+    assert "| rest, 6ch | 6 | 6 |" in page and "| rest, 6ch-2 | 6 | 6 |" in page
+    assert "Scalp map of rest, 6ch: only 3 of 6 electrodes can be placed" in page
     assert set(figures(run)) == {
-        *("training", "codebook", "codes", "scalp-rest-6ch-2s-0"),
-        *(f"{kind}-rest-6ch-2s-{number}" for kind in ("spectra", "fidelity") for number in (0, 1)),
+        *("training", "codebook", "codes", "scalp-rest-6ch-2"),
+        *(f"{kind}-rest-6ch{number}" for kind in ("spectra", "fidelity") for number in ("", "-2")),
     }
 
 

@@ -11,13 +11,13 @@ import pytest
 from small_runs import finetuning_config, tokenizer_config
 
 from labram_jax import cli
-from labram_jax.config import replace
+from labram_jax.config import DataConfig, replace
 from labram_jax.errors import InputError
 from labram_jax.plan import command, compile, hardware
 from labram_jax.plan.command import PlanOptions
 from labram_jax.plan.compile import CompiledStep, Memory
 from labram_jax.plan.levers import largest_batch, levers
-from labram_jax.plan.workload import Windows, workload_of
+from labram_jax.plan.workload import Recordings, workload_of
 
 TPU = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None and not os.environ.get("TPU_LIBRARY_PATH"),
@@ -25,7 +25,7 @@ TPU = pytest.mark.skipif(
 )
 GIB = 2**30
 KNOWN = dataclasses.replace(hardware.DEVICES[-1][1], name="a known device", memory=GIB)
-WINDOWS = Windows(hours=10, electrodes=4, seconds=2)
+RECORDINGS = Recordings(hours=10, electrodes=4)
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def compiled() -> CompiledStep:
 
 def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp_path):
     monkeypatch.setattr(command, "compile_step", lambda *_: compiled)
-    options = PlanOptions(json=tmp_path / "plan.json", windows=WINDOWS)
+    options = PlanOptions(json=tmp_path / "plan.json", recordings=RECORDINGS)
     text = command.run(finetuning_config("run", [], "/no/such/encoder"), options)
     (plan,) = json.loads((tmp_path / "plan.json").read_text())
     estimate, memory = plan["estimate"], plan["memory"]
@@ -61,7 +61,7 @@ def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp
 def test_what_does_not_fit_says_what_to_do(compiled, monkeypatch):
     memory = dataclasses.replace(compiled.memory, available=2**20)
     monkeypatch.setattr(command, "compile_step", lambda *_: dataclasses.replace(compiled, memory=memory))
-    text = command.run(finetuning_config("run", []), PlanOptions(windows=WINDOWS))
+    text = command.run(finetuning_config("run", []), PlanOptions(recordings=RECORDINGS))
     assert "does not fit" in text
     places = [text.index(lever) for lever in ("compute.dtype bfloat16", "compute.remat block", "accumulate 2", "more")]
     assert places == sorted(places)
@@ -73,7 +73,7 @@ def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
         return dataclasses.replace(compiled, memory=dataclasses.replace(memory, available=GIB))
 
     monkeypatch.setattr(command, "compile_step", step)
-    command.run(finetuning_config("run", []), PlanOptions(fit=True, json=tmp_path / "plan.json", windows=WINDOWS))
+    command.run(finetuning_config("run", []), PlanOptions(fit=True, json=tmp_path / "plan.json", recordings=RECORDINGS))
     (plan,) = json.loads((tmp_path / "plan.json").read_text())
     assert plan["fits"] and 28 <= plan["data"]["batch_rows"] <= 32
 
@@ -129,20 +129,21 @@ def test_levers_are_those_that_are_left():
 
 def test_workload_of_corpora_is_that_of_training(corpus):
     config = tokenizer_config("run", [corpus.path])
-    workload = workload_of(config.data, Windows())
-    assert workload.windows == corpus.windows("train")
-    assert 1 < workload.seconds_per_window < 2  # two montages, of one and of two seconds
-    assert 0 <= workload.padding < 0.2
+    workload = workload_of(config.data, Recordings())
+    assert workload.windows == len(corpus.windows("train", seconds=2)) and workload.seconds_per_window == 2
+    assert 0 <= workload.padding < 0.3
     rows = workload.windows / workload.windows_per_row
     assert workload.steps_per_epoch(4) == -(-rows // 4)
 
 
 def test_workload_of_the_paper():
-    data = replace(tokenizer_config("run", []).data, patch_slots=256, segments=1, batch_rows=512)
-    workload = workload_of(data, Windows(hours=2500, electrodes=19, seconds=13, stride_seconds=4))
+    data = DataConfig(patch_slots=256, segments=1, batch_rows=512)
+    workload = workload_of(replace(data, stride_seconds=4.0), Recordings(hours=2500, electrodes=19))
     assert workload.windows == 2_250_000 and workload.padding == pytest.approx(1 - 247 / 256)
     assert workload.steps_per_epoch(512) == 4395
-    assert workload_of(data, Windows()).steps_per_epoch(512) is None
+    without_overlap = workload_of(replace(data, window_seconds=4), Recordings(hours=2500, electrodes=64))
+    assert without_overlap.windows == 2_250_000 and without_overlap.padding == 0
+    assert workload_of(data, Recordings()).steps_per_epoch(512) is None
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_peaks_are_measured_where_no_table_knows_them(monkeypatch):
     ("arguments", "sentence"),
     [
         ([], "which configuration to plan"),
-        (["demo_tokenizer", "--electrodes", "64", "--seconds", "10"], "640 patches"),
+        (["demo_tokenizer", "--electrodes", "64", "--data.window-seconds", "10"], "640 patches"),
         (["demo_tokenizer", "--hours", "-1"], "must be positive"),
         (["demo_tokenizer", "--compute.dtype", "float64"], "float32 or bfloat16"),
         (["demo_pretraining", "--tokenizer", "/no/such/run"], "/no/such/run"),
@@ -205,7 +206,7 @@ def test_a_topology_that_does_not_exist():
 def test_rows_must_divide_over_the_slice():
     config = replace(tokenizer_config("run", []), **{"data.batch_rows": 6})
     with pytest.raises(InputError, match="multiple of 4"):
-        command.run(config, PlanOptions(topology=("v5e:2x2",), windows=WINDOWS))
+        command.run(config, PlanOptions(topology=("v5e:2x2",), recordings=RECORDINGS))
 
 
 @TPU
@@ -231,6 +232,7 @@ def small_pretraining(folder) -> list[str]:
         "from configs.demo_pretraining import config as demo\n"
         "from labram_jax.config import replace\n"
         "config = replace(demo, **{'model.encoder.depth': 1, 'model.codes': 16, 'data.batch_rows': 4,\n"
-        "    'data.patch_slots': 60, 'data.segments': 4, 'compute.dtype': 'bfloat16', 'mesh.fsdp': 2})\n"
+        "    'data.patch_slots': 60, 'data.segments': 4, 'data.window_seconds': 2,\n"
+        "    'compute.dtype': 'bfloat16', 'mesh.fsdp': 2})\n"
     )
-    return [str(path), "--electrodes", "4", "--seconds", "2"]
+    return [str(path), "--electrodes", "4"]

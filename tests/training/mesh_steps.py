@@ -47,14 +47,13 @@ def batches() -> list[dict[str, np.ndarray]]:
             rows.append([])
             for segment in range(random.integers(1, 3)):
                 electrodes, label = int(random.integers(3, 7)), int(random.integers(2))
-                eeg = window(electrodes, 1, (40 * label, 0, 40 * (1 - label)), (step, row, segment)) / 100
+                eeg = window(electrodes, 1, (40 * label, 0, 40 * (1 - label)), (step, row, segment))
                 ids = random.permutation(np.arange(1, 20))[:electrodes]
                 rows[-1].append(make_window(eeg.astype(np.float32), ids, random.random(electrodes) < 0.5))
                 labels[row, segment] = label if random.random() < 0.8 else -1
         batch = pack_rows(rows, SLOTS, SEGMENTS, seed=step).batch
-        arrays = {
-            name: getattr(batch, name) for name in ("patches", "electrode_ids", "time_ids", "segment_ids", "mask")
-        }
+        arrays = {name: getattr(batch, name) for name in ("electrode_ids", "time_ids", "segment_ids", "mask")}
+        arrays["microvolts"] = batch.patches  # not yet divided by 100
         found.append({**arrays, "labels": labels})
     return found
 
@@ -104,7 +103,7 @@ def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray
     variables = jax.device_get(state.variables)
     found = {"losses": np.array(losses), "grad_norm": np.asarray(metrics["grad_norm"])}
     if "codebook" in variables:
-        streams = [PatchBatch(**batch, segments=SEGMENTS) for batch in batches()]
+        streams = [PatchBatch.of(batch, SEGMENTS) for batch in batches()]
         found["codes"] = np.stack([np.where(stream.valid, encode(variables, stream), 0) for stream in streams])
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     found |= {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

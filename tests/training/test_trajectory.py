@@ -134,7 +134,9 @@ def check_end(mine: Run, name: str, equal_codes: float) -> None:
     stage = trajectory.trainer("tokenizer", 1, "float32").stage
     for group in ("eegmat", "eegmmidb") if name == "tokenizer_c" else ("eegmat",):
         packed = trajectory.rows_of(trajectory.windows(group), DENSE)
-        codes = jax.jit(functools.partial(stage.model.apply, method="encode"))(mine.state.variables, packed.batch)
+        codes = jax.jit(functools.partial(stage.model.apply, method="encode"))(
+            mine.state.variables, stage.stream(trajectory.batch_of(packed))
+        )
         assert np.mean(codes == run(f"{name}/f32/codes/{group}")) >= equal_codes
     codebook = mine.state.collections["codebook"]["quantizer"]["vectors"]
     np.testing.assert_allclose(codebook, run(f"{name}/f32/final/quantize.embedding.weight"), atol=5e-2)
@@ -144,7 +146,7 @@ def test_codes_of_the_trained_tokenizer():
     """They are the labels of pretraining: equal wherever two codes are not as good as equally near."""
     stage = trajectory.trainer("pretrain", 1, "float32").stage
     packed = trajectory.rows_of(trajectory.windows("eegmat"), DENSE)
-    codes = jax.jit(stage.label)(stage.frozen, packed.batch)
+    codes = jax.jit(stage.label)(stage.frozen, stage.stream(trajectory.batch_of(packed)))
     clear = run("tokenizer_a/f32/code_margin/eegmat") > 1e-3
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(np.asarray(codes)[clear], run("pretrain/labels")[clear])
@@ -182,7 +184,8 @@ def test_finetuning(layout: Layout):
 def check_predictions(mine: Run) -> None:
     stage = trajectory.trainer("finetune", 1, "float32").stage
     packed = trajectory.rows_of(trajectory.windows("eegmat"), DENSE)
-    logits = np.asarray(jax.jit(stage.model.apply)(mine.state.variables, packed.batch))[:, 0, 0]
+    patches = stage.stream(trajectory.batch_of(packed))
+    logits = np.asarray(jax.jit(stage.model.apply)(mine.state.variables, patches))[:, 0, 0]
     np.testing.assert_allclose(logits, run("finetune/f32/logits"), atol=2e-5)
     test, expected = run("finetune/test_windows"), trajectory.summary()["runs"]["finetune"]["test_metrics_f32"]
     labels = trajectory.file("windows.npz")["eegmat/label"][test]

@@ -29,7 +29,7 @@ from labram_jax.config import (
 )
 from labram_jax.convert.official import from_official, to_official
 from labram_jax.data import stream
-from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.models import TokenizerModel
 from labram_jax.models.quantizer import kmeans, unit
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.optimizer import make_optimizer
@@ -80,7 +80,7 @@ def run(key: str) -> np.ndarray:
 
 @functools.cache
 def windows(group: str) -> list[Window]:
-    """All windows of "eegmat" or "eegmmidb" as patches with their addresses."""
+    """All windows of "eegmat" or "eegmmidb" as patches in microvolts, with their addresses."""
     stored = file("windows.npz")
     microvolts = stored[f"{group}/eeg"].astype(np.float32) * stored["scale_microvolts"]
     seconds = microvolts.shape[-1] // 200
@@ -93,10 +93,10 @@ def rows_of(batch: Sequence[Window], layout: Layout) -> Packed:
     return pack_rows(rows, layout.slots or len(batch[0].patches), layout.segments, layout.gap)
 
 
-def batch_of(packed: Packed, dtype: str, labels: Sequence[int] | None = None, mask: bool = False) -> dict:
+def batch_of(packed: Packed, labels: Sequence[int] | None = None, mask: bool = False) -> dict:
     """What a stage takes."""
     batch = {name: getattr(packed.batch, name) for name in ("electrode_ids", "time_ids", "segment_ids")}
-    batch["patches"] = packed.batch.patches.astype(dtype)
+    batch["microvolts"] = packed.batch.patches  # not yet divided by 100
     if mask:
         batch["mask"] = packed.batch.mask
     if labels is not None:
@@ -212,7 +212,7 @@ def train_tokenizer(name: str, layout: Layout, dtype: str, steps: int) -> Run:
     state = own.state(tokenizer_tensors("recipe" if name == "s" else "init"))
     groups = [windows("eegmat"), windows("eegmmidb")]
     plan = zip(run(f"tokenizer_{name}/group"), run(f"tokenizer_{name}/batches"), strict=True)
-    batches = [batch_of(rows_of([groups[g][w] for w in chosen], layout), dtype) for g, chosen in list(plan)[:steps]]
+    batches = [batch_of(rows_of([groups[g][w] for w in chosen], layout)) for g, chosen in list(plan)[:steps]]
     if name == "b":
         means = run("tokenizer_b/kmeans_initial_means")
         vectors, counts = start_codebook(own, state, batches[0], means)
@@ -224,7 +224,7 @@ def train_tokenizer(name: str, layout: Layout, dtype: str, steps: int) -> Run:
 
 def start_codebook(own: Trainer, state: TrainState, batch: Mapping, means: np.ndarray):
     """Codebook and counts after ten iterations of k-means on the latents of a batch."""
-    patches = PatchBatch(**batch, segments=own.stage.config.data.segments)
+    patches = own.stage.stream(batch)
     latents = unit(own.stage.model.apply(state.variables, patches, method=TokenizerModel.latents))
     latents = latents.reshape(-1, latents.shape[-1])
     weights = jnp.asarray(patches.valid.reshape(-1), own.dtype)
@@ -238,7 +238,7 @@ def pretrain(layout: Layout, dtype: str, steps: int) -> Run:
     def batches():
         for chosen, masks in zip(run("pretrain/batches"), run("pretrain/masks"), strict=True):
             batch = [windows("eegmat")[w]._replace(mask=mask) for w, mask in zip(chosen, masks, strict=True)]
-            yield batch_of(rows_of(batch, layout), dtype, mask=True)
+            yield batch_of(rows_of(batch, layout), mask=True)
 
     return own.follow(state, batches(), steps)
 
@@ -248,7 +248,7 @@ def finetune(layout: Layout, dtype: str, steps: int) -> Run:
     state = own.state(classifier_tensors())
     labels = file("windows.npz")["eegmat/label"]
     batches = (
-        batch_of(rows_of([windows("eegmat")[w] for w in chosen], layout), dtype, labels[chosen])
+        batch_of(rows_of([windows("eegmat")[w] for w in chosen], layout), labels[chosen])
         for chosen in run("finetune/batches")
     )
     return own.follow(state, batches, steps)

@@ -1,25 +1,26 @@
-"""Windows of a prepared corpus, read back as training reads them."""
+"""Windows of a prepared corpus, read back as everybody reads them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tensorflow_datasets as tfds
 
 from data_prep.corpora.tuh import ELECTRODES
-from labram_jax.data.schema import CorpusInfo
+from labram_jax import open_corpus
+from labram_jax.data.schema import SPLITS
+from labram_jax.data.views import Window
 
 
 @pytest.fixture
-def windows_of() -> Callable[[Path], list[dict]]:
-    """Gives `windows_of(folder)`: every record of a corpus, in order, with its split and configuration added."""
+def windows_of() -> Callable[..., list[tuple[str, Window]]]:
+    """Gives `windows_of(folder, seconds, stride)`: (split, window) of a corpus, in the order of its recordings."""
 
-    def read(folder: Path) -> list[dict]:
+    def read(folder: Path, seconds: int, stride: float | None = None) -> list[tuple[str, Window]]:
+        corpus = open_corpus(folder)
         return [
-            {**record, "split": split, "configuration": configuration.name}
-            for configuration in CorpusInfo.read(folder).configurations
-            for split in configuration.splits
-            for record in tfds.builder_from_directory(folder / configuration.name).as_data_source(split)
+            (split, window)
+            for split in SPLITS
+            for window in corpus.windows(split, seconds=seconds, stride=stride or seconds)
         ]
 
     return read

@@ -1,13 +1,11 @@
 import mne
 import numpy as np
 import pytest
+from sentences import refuses
 
-from data_prep.corpora import planner
-from data_prep.corpora.eegmmidb import TASKS
-from data_prep.options import PrepareOptions
-from data_prep.plan import Span
+from data_prep.corpora.eegmmidb import TASKS, Options, table
 from data_prep.prepare import prepare
-from labram_jax.errors import InputError
+from data_prep.table import split_table
 
 CHANNELS = ["Fc5.", "C3..", "Cz..", "Fp1.", "Iz.."]
 TRIALS = ((0.0, 4.2, "T0"), (4.2, 4.1, "T1"), (8.3, 4.2, "T0"), (12.5, 4.1, "T2"), (16.6, 3.4, "T1"))
@@ -31,55 +29,58 @@ def eegmmidb(tmp_path):
     return root
 
 
-def plan(source, **options):
-    return planner("eegmmidb")(source, PrepareOptions(**options))
+def split(planned, seconds=20.0):
+    return split_table(planned.rows, planned.split, dict.fromkeys(planned.rows["recording"], seconds))
 
 
 def test_everything_is_taken_without_labels_by_default(eegmmidb):
-    planned = plan(eegmmidb)
-    assert [r.recording for r in planned.recordings][:2] == ["S001/S001R01_first20s", "S001/S001R02"]
-    assert len(planned.recordings) == 8
-    assert planned.classes is None
-    assert planned.recordings[0].spans == (Span(0.0, 18.0, "train"), Span(18.0, 20.0, "validation"))
+    planned = table(eegmmidb, Options())
+    assert planned.rows["recording"].tolist()[:2] == ["S001/S001R01_first20s", "S001/S001R02"]
+    assert len(planned.rows) == 8
+    assert planned.classes is None and planned.window_seconds is None
+    first = split(planned)[:2]
+    assert [*zip(first["start"], first["stop"], first["split"], strict=True)] == [
+        (0.0, 18.0, "train"),
+        (18.0, 20.0, "validation"),
+    ]
 
 
 def test_eyes_are_labelled_by_run_and_split_by_subject_on_request(eegmmidb):
-    planned = plan(eegmmidb, task="eyes", split_by="subject", fractions=(0.5, 0.0, 0.5))
-    assert [(r.subject, r.spans[0].label) for r in planned.recordings] == [
-        ("S001", 0),
-        ("S001", 1),
-        ("S002", 0),
-        ("S002", 1),
-    ]
-    assert {r.spans[0].split for r in planned.recordings} == {"train", "test"}
-    assert len({(r.subject, r.spans[0].split) for r in planned.recordings}) == 2
+    planned = table(eegmmidb, Options(task="eyes", split_by="subject", fractions=(0.5, 0.0, 0.5)))
+    rows = split(planned)
+    assert [*zip(rows["subject"], rows["label"], strict=True)] == [("S001", 0), ("S001", 1), ("S002", 0), ("S002", 1)]
+    assert set(rows["split"]) == {"train", "test"}
+    assert len(rows[["subject", "split"]].drop_duplicates()) == 2
 
 
 def test_trials_are_labelled_by_annotations_and_go_whole_to_a_split(eegmmidb, windows_of, tmp_path):
-    planned = plan(eegmmidb, task="fists", subjects=(2,), fractions=(0.5, 0.2, 0.3))
-    assert [r.recording for r in planned.recordings] == ["S002/S002R03"]
-    assert [(s.start_seconds, s.stop_seconds, s.split, s.label) for s in planned.recordings[0].spans] == [
+    planned = table(eegmmidb, Options(task="fists", subjects=(2,), fractions=(0.5, 0.2, 0.3)))
+    rows = split(planned)
+    assert set(rows["recording"]) == {"S002/S002R03"} and planned.window_seconds == 4
+    assert [*zip(rows["start"], rows["stop"], rows["split"], rows["label"], strict=True)] == [
         (pytest.approx(4.2), pytest.approx(8.3), "train", 0),
         (pytest.approx(12.5), pytest.approx(16.6), "validation", 1),
         (pytest.approx(16.6), pytest.approx(20.0), "test", 0),
     ]
-    prepare("eegmmidb", eegmmidb, tmp_path / "out", PrepareOptions(task="fists", jobs=1))
-    windows = windows_of(tmp_path / "out")
+    prepare("eegmmidb", eegmmidb, tmp_path / "out", Options(task="fists", jobs=1))
+    windows = [window for _, window in windows_of(tmp_path / "out", 4)]
     # The last trial is shorter than a window; the two subjects give one left and one right fist each.
-    assert sorted((w["subject"].decode(), int(w["label"])) for w in windows) == [
+    assert sorted((window.subject, window.label) for window in windows) == [
         ("S001", 0),
         ("S001", 1),
         ("S002", 0),
         ("S002", 1),
     ]
-    assert all(w["configuration"] == "5ch-4s" for w in windows)
+    assert sorted(window.start_seconds for window in windows) == pytest.approx([4.2, 4.2, 12.5, 12.5])
 
 
 def test_a_run_without_trials_is_listed(eegmmidb):
     (eegmmidb / "S001" / "S001R02.edf").rename(eegmmidb / "S001" / "S001R07.edf")
-    planned = plan(eegmmidb, task="fists")
-    assert len(planned.recordings) == 2
-    assert "has no trial" in planned.unusable[0][1]
+    (eegmmidb / "S002" / "S002R07.edf").write_bytes(b"no recording")
+    planned = table(eegmmidb, Options(task="fists"))
+    assert planned.rows["recording"].nunique() == 2
+    reasons = {path.rpartition("/")[2]: reason for path, reason in planned.unusable}
+    assert "has no trial" in reasons["S001R07.edf"] and "S002R07.edf" in reasons
 
 
 def test_without_a_folder_mne_fetches_the_runs_of_the_task(eegmmidb, monkeypatch):
@@ -90,9 +91,9 @@ def test_without_a_folder_mne_fetches_the_runs_of_the_task(eegmmidb, monkeypatch
         return [eegmmidb / f"S{subject:03d}" / f"S{subject:03d}R{run:02d}.edf" for run in runs]
 
     monkeypatch.setattr(mne.datasets.eegbci, "load_data", load_data)
-    planned = plan(None, task="eyes", split_by="none", subjects=(2,))
+    planned = table(None, Options(task="eyes", split_by="none", subjects=(2,)))
     assert asked == [(2, [1, 2])]
-    assert [r.recording for r in planned.recordings] == ["S002/S002R01", "S002/S002R02"]
+    assert planned.rows["recording"].tolist() == ["S002/S002R01", "S002/S002R02"]
 
 
 def test_without_folder_and_network_it_says_to_give_a_folder(monkeypatch):
@@ -100,17 +101,17 @@ def test_without_folder_and_network_it_says_to_give_a_folder(monkeypatch):
         raise ConnectionError("unreachable")
 
     monkeypatch.setattr(mne.datasets.eegbci, "load_data", load_data)
-    with pytest.raises(InputError, match=r"could not be fetched \(unreachable\); give the folder"):
-        plan(None)
+    with refuses(r"could not be fetched \(unreachable\); give the folder"):
+        table(None, Options())
 
 
 def test_unknown_tasks_and_folders_without_the_task_are_refused(eegmmidb):
-    with pytest.raises(InputError, match=r"'eye'; choose one of all, eyes"):
-        plan(eegmmidb, task="eye")
-    with pytest.raises(InputError, match=r"no run of the task 'imagery'.*R06"):
-        (eegmmidb / "S001" / "S001R04.edf").unlink()
-        (eegmmidb / "S002" / "S002R04.edf").unlink()
-        plan(eegmmidb, task="imagery")
+    with refuses(r"'eye': choose one of all, eyes"):
+        Options(task="eye")
+    for subject in ("S001", "S002"):
+        (eegmmidb / subject / f"{subject}R04.edf").unlink()
+    with refuses(r"no run of the task 'imagery'.*R06"):
+        table(eegmmidb, Options(task="imagery"))
 
 
 def test_every_class_of_a_task_is_named():

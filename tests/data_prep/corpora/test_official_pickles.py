@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentences import refuses
 
-from data_prep.corpora import planner
+from data_prep.corpora.official_pickles import Options, table
 from data_prep.corpora.tuab import CLASSES as TUAB_CLASSES
 from data_prep.corpora.tuev import CLASSES as TUEV_CLASSES
 from data_prep.corpora.tuh import ELECTRODES
-from data_prep.options import PrepareOptions
 from data_prep.prepare import prepare
-from labram_jax.errors import InputError
+from data_prep.readers.pickle_reader import open_windows
 
 
 def signal(name: str, number: int, seconds: int) -> np.ndarray:
@@ -59,35 +59,53 @@ def tuev(tmp_path):
     return root
 
 
-def build(source: Path, out: Path, **options):
-    return prepare("official-pickles", source, out, PrepareOptions(dtype="float32", jobs=1, **options))
-
-
-def plan(source: Path, **options):
-    return planner("official-pickles")(source, PrepareOptions(**options))
+def build(source: Path, out: Path):
+    return prepare("official-pickles", source, out, Options(dtype="float32", jobs=1))
 
 
 def test_tuab_windows_move_over(tuab, tmp_path, windows_of):
     report = build(tuab, tmp_path / "out")
     assert report.info.classes == TUAB_CLASSES and report.info.filters is None
-    assert [c.electrodes for c in report.info.configurations] == [ELECTRODES]
-    windows = windows_of(tmp_path / "out")
+    assert [entry.electrodes for entry in report.info.montages] == [ELECTRODES]
+    windows = windows_of(tmp_path / "out", 10)
     assert len(windows) == 16
-    for window in windows:
-        name = window["recording"].decode()
-        number = round(float(window["start_seconds"]) / 10)
-        np.testing.assert_allclose(window["eeg"], signal(name, number, 10), rtol=0, atol=1e-5)
-        assert window["split"] == {"train": "train", "val": "validation", "test": "test"}[name.partition("/")[0]]
-        assert window["label"] == (name.partition("/")[2] in ("aaaaaaaq_s004_t000", "aaaaaabc_s001_t000"))
-        assert window["subject"].decode() == name.partition("/")[2][:8]
+    for split, window in windows:
+        place, _, name = window.recording.partition("/")
+        number = round(window.start_seconds / 10)
+        expected = signal(window.recording, number, 10).astype(np.float32)
+        np.testing.assert_array_equal(window.eeg, expected)
+        assert split == {"train": "train", "val": "validation", "test": "test"}[place]
+        assert window.label == (name in ("aaaaaaaq_s004_t000", "aaaaaabc_s001_t000"))
+        assert window.subject == name[:8] and not window.bad.any()
+
+
+def test_no_window_crosses_from_one_pickle_to_the_next(tuab, tmp_path, windows_of):
+    build(tuab, tmp_path / "out")
+    windows = windows_of(tmp_path / "out", 4, 1)
+    assert len(windows) == 16 * 7
+    assert {round(window.start_seconds) % 10 for _, window in windows} == set(range(7))
+
+
+def test_a_recording_is_read_window_by_window(tuab, monkeypatch):
+    name = "train/aaaaaaaq_s004_t000"
+    reader = open_windows(tuab / f"{name}_0.pkl", "0,1,2,10")
+    assert reader.header.samples == 8000 and reader.header.pieces[1] == (2000, 4000)
+    opened = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read_bytes(path))
+    eeg = reader.microvolts(["A1", "FP1"], 5990, 6010)
+    assert opened == ["aaaaaaaq_s004_t000_2.pkl", "aaaaaaaq_s004_t000_10.pkl"]
+    rows = [ELECTRODES.index("A1"), 0]
+    both = np.concatenate([signal(name, 2, 10)[rows, -10:], signal(name, 10, 10)[rows, :10]], axis=1)
+    np.testing.assert_array_equal(eeg, both)
 
 
 def test_tuev_windows_move_over(tuev, tmp_path, windows_of):
     report = build(tuev, tmp_path / "out")
     assert report.info.classes == TUEV_CLASSES
     found = {
-        (w["recording"].decode(), float(w["start_seconds"])): (w["split"], int(w["label"]), w["subject"].decode())
-        for w in windows_of(tmp_path / "out")
+        (window.recording, window.start_seconds): (split, window.label, window.subject)
+        for split, window in windows_of(tmp_path / "out", 5)
     }
     assert found == {
         ("processed_train/aaaaaaar_00000001", 0.0): ("train", 5, "aaaaaaar"),
@@ -102,7 +120,8 @@ def test_without_a_test_folder_the_evaluation_recordings_are_the_test_set(tuev):
     for path in (tuev / "processed_test").iterdir():
         path.unlink()
     (tuev / "processed_test").rmdir()
-    assert {r.recording: r.spans[0].split for r in plan(tuev).recordings} == {
+    rows = table(tuev, Options()).rows
+    assert dict(zip(rows["recording"], rows["split"], strict=True)) == {
         "processed_train/aaaaaaar_00000001": "train",
         "processed_eval/aaaaaaas_00000002": "test",
     }
@@ -129,27 +148,22 @@ def test_windows_that_cannot_be_used_are_listed_and_run_nothing(tuab, tmp_path):
     for name, (content, _) in bad.items():
         write(train / f"{name}.pkl", content)
     (train / "aaaaaabg_s001_t000_0.pkl").write_bytes(pickle.dumps({"X": good, "y": 1})[:1000])
-    reasons = {Path(path).stem: reason for path, reason in plan(tuab).unusable}
+    planned = table(tuab, Options())
+    reasons = {Path(path).stem: reason for path, reason in planned.unusable}
     assert reasons.keys() == {*bad, "aaaaaabg_s001_t000_0"} and "is damaged" in reasons["aaaaaabg_s001_t000_0"]
     for name, (_, reason) in bad.items():
         assert re.search(reason, reasons[name]), reasons[name]
     assert not mark.exists()
-    assert len(plan(tuab).recordings) == 4
+    assert planned.rows["recording"].nunique() == 4
 
 
 def test_what_is_refused(tuab, tuev, tmp_path):
-    with pytest.raises(InputError, match="holds none of train, val, test"):
-        plan(tmp_path)
-    with pytest.raises(InputError, match="leave window_seconds out"):
-        plan(tuab, window_seconds=5)
-    with pytest.raises(InputError, match="leave the stride out"):
-        plan(tuab, stride_seconds=1)
-    with pytest.raises(InputError, match="cannot be split by 'subject'"):
-        plan(tuab, split_by="subject")
+    with refuses("holds none of train, val, test"):
+        table(tmp_path, Options())
     for path in (tuev / "processed_train").iterdir():
         path.rename(tuab / "train" / path.name)
-    with pytest.raises(InputError, match="windows of TUAB and of TUEV"):
-        plan(tuab)
+    with refuses("windows of TUAB and of TUEV"):
+        table(tuab, Options())
 
 
 def test_jax_stays_out():

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from data_prep.corpora import planner
-from data_prep.corpora.simulated import DEVICES, Simulation, simulate, split_of
-from data_prep.corpora.simulator import ARTEFACTS, CLASSES, CLIP_LEVEL, draw_person, positions, simulate_signal
-from data_prep.options import PrepareOptions
+from data_prep.corpora.simulated import Options, Simulation, simulate, table
 from data_prep.prepare import prepare
+from data_prep.sources.simulated_folder import DEVICES, split_of
+from data_prep.sources.simulator import ARTEFACTS, CLASSES, CLIP_LEVEL, draw_person, positions, simulate_signal
 from labram_jax.errors import InputError
 
 TINY = Simulation(seed=0, subjects=3, seconds=8.0)
@@ -30,15 +29,14 @@ def test_a_simulation_is_prepared_through_real_files_of_three_kinds(tmp_path, wi
         ".eeg",
         ".vmrk",
     }
-    options = PrepareOptions(window_seconds=4, jobs=1, quality="finite")
-    report = prepare("simulated", tmp_path / "recordings", tmp_path / "out", options)
-    assert [c.name for c in report.info.configurations] == ["19ch-4s", "32ch-4s", "62ch-4s"]
+    report = prepare("simulated", tmp_path / "recordings", tmp_path / "out", Options(jobs=1, quality="finite"))
+    assert [len(entry.electrodes) for entry in report.info.montages] == [19, 32, 62]
     assert not report.unusable
     counts, spreads = {}, {}
-    for window in windows_of(tmp_path / "out"):
-        key = window["split"], report.info.classes[window["label"]]
+    for split, window in windows_of(tmp_path / "out", 4):
+        key = split, report.info.classes[window.label]
         counts[key] = counts.get(key, 0) + 1
-        spreads.setdefault(window["configuration"], []).append(np.median(window["eeg"].astype(float).std(axis=1)))
+        spreads.setdefault(len(window.electrodes), []).append(np.median(window.eeg.std(axis=1)))
     for spread in spreads.values():  # in each file format, though artefacts spoil some windows
         assert 8 < min(spread) < 25  # microvolts
     assert counts == {(split, label): 2 for split in ("train", "validation", "test") for label in CLASSES}
@@ -103,18 +101,18 @@ def test_electrodes_have_the_places_of_the_10_20_system():
 def test_a_folder_is_reused_with_its_seed_alone_and_never_mixed_with_other_files(tmp_path):
     manifest = simulate(tmp_path / "recordings", TINY)
     before = manifest.stat().st_mtime_ns
-    planned = planner("simulated")(tmp_path / "recordings", PrepareOptions())
-    assert (planned.name, len(planned.recordings)) == ("simulated", 6)
+    planned = table(tmp_path / "recordings", Options())
+    assert (planned.name, len(planned.rows), planned.split.by) == ("simulated", 6, "given")
     assert manifest.stat().st_mtime_ns == before
     with pytest.raises(InputError, match="with seed 0, not 1"):
-        planner("simulated")(tmp_path / "recordings", PrepareOptions(seed=1))
+        table(tmp_path / "recordings", Options(seed=1))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     with pytest.raises(InputError, match="holds other files"):
-        planner("simulated")(tmp_path / "mine", PrepareOptions())
+        table(tmp_path / "mine", Options())
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     with pytest.raises(InputError, match="needs a folder"):
-        planner("simulated")(None, PrepareOptions())
+        table(None, Options())
 
 
 def test_too_small_a_simulation_is_refused():
@@ -135,4 +133,4 @@ def test_an_interrupted_simulation_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_foreign_description_is_refused(tmp_path):
     (tmp_path / "simulation.json").write_text('{"planets": 9}')
     with pytest.raises(InputError, match="does not describe a simulation"):
-        planner("simulated")(tmp_path, PrepareOptions())
+        table(tmp_path, Options())

@@ -1,10 +1,12 @@
+import mne
+import numpy as np
 import pytest
+from sentences import refuses
 
-from data_prep.corpora import planner
+from data_prep.corpora.tuab import Options, table
 from data_prep.corpora.tuh import ELECTRODES
-from data_prep.options import PrepareOptions
 from data_prep.prepare import prepare
-from labram_jax.errors import InputError
+from data_prep.table import split_table
 
 
 @pytest.fixture
@@ -24,54 +26,62 @@ def touch(path):
     path.touch()
 
 
-def sides(planned):
-    """Returns the splits of every subject."""
-    found = {}
-    for recording in planned.recordings:
-        found.setdefault(recording.subject, set()).add(recording.spans[0].split)
-    return found
+def split(planned):
+    return split_table(planned.rows, planned.split, {})
 
 
 def test_the_folder_is_the_label_and_eval_is_the_test_set(tuab):
-    planned = planner("tuab")(tuab, PrepareOptions())
-    assert planned.classes == ("normal", "abnormal")
-    for recording in planned.recordings:
-        span = recording.spans[0]
-        assert span.label == int("/abnormal/" in str(recording.path))
-        assert (span.split == "test") == ("/eval/" in str(recording.path))
-    assert planned.recordings[-1].recording == "eval/abnormal/01_tcp_ar/aaaaaazz_s001_t000"
-    assert planned.recordings == planner("tuab")(tuab / "edf", PrepareOptions()).recordings
+    planned = table(tuab, Options())
+    assert (planned.classes, planned.window_seconds) == (("normal", "abnormal"), 10)
+    for row in split(planned).itertuples():
+        assert row.label == int("/abnormal/" in str(row.path))
+        assert (row.split == "test") == ("/eval/" in str(row.path))
+    assert planned.rows["recording"].iloc[-1] == "eval/abnormal/01_tcp_ar/aaaaaazz_s001_t000"
+    assert planned.rows.equals(table(tuab / "edf", Options()).rows)
 
 
 def test_a_subject_is_on_one_side_unless_the_official_way_is_asked_for(tuab):
     straddling = 0
     for seed in range(5):
-        ours = sides(planner("tuab")(tuab, PrepareOptions(seed=seed)))
-        assert all(len(splits) == 1 for splits in ours.values())
-        assert sum(splits == {"validation"} for splits in ours.values()) == 3
-        official = planner("tuab")(tuab, PrepareOptions(seed=seed, split_by="official"))
-        assert sum(r.spans[0].split == "validation" and r.spans[0].label == 0 for r in official.recordings) == 2
-        assert sum(r.spans[0].split == "validation" and r.spans[0].label == 1 for r in official.recordings) == 2
-        straddling += sum(len(splits) == 2 for splits in sides(official).values())
+        ours = split(table(tuab, Options(seed=seed)))
+        assert (ours.groupby("subject")["split"].nunique() == 1).all()
+        assert ours["subject"][ours["split"] == "validation"].nunique() == 3
+        official = split(table(tuab, Options(seed=seed, split_by="official")))
+        assert official["label"][official["split"] == "validation"].value_counts().to_dict() == {0: 2, 1: 2}
+        straddling += (official.groupby("subject")["split"].nunique() == 2).sum()
     assert straddling > 0
+
+
+def test_the_split_of_a_seed_stays_what_it_was(tuab):
+    ours = split(table(tuab, Options()))
+    validating = sorted(ours["subject"][ours["split"] == "validation"].unique())
+    assert validating == ["aaaaaa01", "aaaaaa09", "aaaaaa11"]
+    official = split(table(tuab, Options(split_by="official")))
+    own = official[official["split"] == "validation"]
+    assert [*zip(own["subject"], own["label"], strict=True)] == [
+        ("aaaaaa06", 0),
+        ("aaaaaa13", 0),
+        ("aaaaaa03", 1),
+        ("aaaaaa06", 1),
+    ]
 
 
 def test_windows_follow_the_protocol_and_refusals_have_reasons(write_tuh, windows_of, tmp_path):
     folder = "tuab/edf/{}/01_tcp_ar/{}_s004_t000.edf"
-    write_tuh(folder.format("train/abnormal", "aaaaaaaq"))
+    whole = write_tuh(folder.format("train/abnormal", "aaaaaaaq"))
     write_tuh(folder.format("train/normal", "aaaaaaar"))
     write_tuh(folder.format("train/normal", "aaaaaaas"), without="T1")
     write_tuh(folder.format("eval/normal", "aaaaaaat"), reference="LE")
     path = write_tuh(folder.format("eval/abnormal", "aaaaaaau"), seconds=30)
-    options = PrepareOptions(fractions=(1.0, 0.0, 0.0), jobs=1)
+    options = Options(fractions=(1.0, 0.0, 0.0), dtype="float32", jobs=1)
     report = prepare("tuab", path.parents[4], tmp_path / "out", options)
     reasons = {entry.subject: entry.reason for entry in report.unusable}
     assert reasons.keys() == {"aaaaaaas", "aaaaaaat"}
     assert "lacks T1" in reasons["aaaaaaas"]
     assert "linked ears" in reasons["aaaaaaat"]
-    assert [c.electrodes for c in report.info.configurations] == [ELECTRODES]
-    windows = windows_of(tmp_path / "out")
-    assert sorted((w["subject"].decode(), w["split"], int(w["label"]), float(w["start_seconds"])) for w in windows) == [
+    assert [entry.electrodes for entry in report.info.montages] == [ELECTRODES]
+    windows = windows_of(tmp_path / "out", 10)
+    assert sorted((window.subject, split, window.label, window.start_seconds) for split, window in windows) == [
         ("aaaaaaaq", "train", 1, 0.0),
         ("aaaaaaaq", "train", 1, 10.0),
         ("aaaaaaar", "train", 0, 0.0),
@@ -80,14 +90,28 @@ def test_windows_follow_the_protocol_and_refusals_have_reasons(write_tuh, window
         ("aaaaaaau", "test", 1, 10.0),
         ("aaaaaaau", "test", 1, 20.0),
     ]
-    assert {w["eeg"].shape for w in windows} == {(23, 2000)}
+    expected = officially(whole)
+    for _, window in windows:
+        assert window.eeg.shape == (23, 2000) and not window.bad.any()
+        if window.subject == "aaaaaaaq":
+            first = round(200 * window.start_seconds)
+            np.testing.assert_array_equal(window.eeg, expected[:, first : first + 2000])
+
+
+def officially(path):
+    """The steps of the published protocol on a whole recording, in float32 microvolts."""
+    raw = mne.io.read_raw(path, verbose="ERROR")
+    rate = raw.info["sfreq"]
+    eeg = raw.get_data(picks=[f"EEG {name}-REF" for name in ELECTRODES]) * 1e6
+    eeg = mne.filter.filter_data(eeg, rate, 0.1, None, verbose="ERROR")  # 75 Hz lie beyond what 100 Hz can carry
+    return mne.filter.resample(eeg, up=200, down=rate, npad="auto", verbose="ERROR").astype(np.float32)
 
 
 def test_another_layout_and_shares_for_the_test_set_are_refused(tuab, tmp_path):
-    with pytest.raises(InputError, match="neither edf/train nor edf/eval"):
-        planner("tuab")(tmp_path, PrepareOptions())
+    with refuses("neither edf/train nor edf/eval"):
+        table(tmp_path, Options())
     (tmp_path / "other" / "train").mkdir(parents=True)
-    with pytest.raises(InputError, match="give the folder of TUAB"):
-        planner("tuab")(tmp_path / "other", PrepareOptions())
-    with pytest.raises(InputError, match="its own test recordings"):
-        planner("tuab")(tuab, PrepareOptions(fractions=(0.8, 0.1, 0.1)))
+    with refuses("give the folder of TUAB"):
+        table(tmp_path / "other", Options())
+    with refuses("its own test recordings"):
+        Options(fractions=(0.8, 0.1, 0.1))

@@ -1,0 +1,1 @@
+"""Recordings in every format, as pieces of microvolts: opened, told apart, and never read whole."""

@@ -1,0 +1,127 @@
+"""Windows as they are used: views of a corpus' signal, cut when they are read."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from labram_jax.data.signal import Signal, Stretch
+from labram_jax.data.windows import Place, WindowIndex
+
+if TYPE_CHECKING:
+    from labram_jax.data.corpus import Corpus
+
+
+class Window(NamedTuple):
+    """One window: a view of a recording.
+
+    Attributes:
+      eeg: microvolts at 200 Hz, all electrodes of the montage.
+      electrodes: their names.
+      bad: True where an electrode is bad in this window and takes no part in what is computed.
+      subject, recording: whose it is, and from which recording.
+      start_seconds: where it begins in the recording.
+      label: a class index (-1 where the window has none), a float32 vector, or None in a corpus without labels.
+    """
+
+    eeg: Float32[np.ndarray, "C samples"]
+    electrodes: tuple[str, ...]
+    bad: Bool[np.ndarray, "C"]
+    subject: str
+    recording: str
+    start_seconds: float
+    label: int | np.ndarray | None
+
+
+class MontageWindows(Sequence):
+    """The windows of one montage in one split of a corpus: a sequence of `Window`s in the order of the tables."""
+
+    def __init__(self, directory: Path, electrodes: tuple[str, ...], signal: Signal, index: WindowIndex):
+        self.directory, self.electrodes, self.signal, self.index = directory, electrodes, signal, index
+
+    @property
+    def seconds(self) -> int:
+        """Length of a window."""
+        return self.index.seconds
+
+    @property
+    def patches(self) -> int:
+        """Patches of a window without bad electrodes."""
+        return len(self.electrodes) * self.seconds
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> Window:
+        return self.read([number])[0]
+
+    def read(self, numbers: Sequence[int]) -> list[Window]:
+        """Returns several windows; their records are read side by side, and each once."""
+        places = [self._place(number) for number in numbers]
+        shape = (len(places), len(self.electrodes), self.index.samples)
+        eeg = np.empty(shape, np.float32)
+        self.signal.read([self.stretch(place, None, out) for place, out in zip(places, eeg, strict=True)])
+        return [self._window(place, own) for place, own in zip(places, eeg, strict=True)]
+
+    def stretch(self, place: Place, good: Bool[np.ndarray, "C"] | None, out: np.ndarray) -> Stretch:
+        """Returns what to read of a window: its `good` electrodes (None: all) into `out`."""
+        return Stretch(self.index.first_record(place), place.start, good, out)
+
+    def label(self, place: Place) -> int | np.ndarray | None:
+        """Returns the label of a window."""
+        labels = self.index.labels
+        if labels is None:
+            return None
+        return labels[place.span] if labels.ndim == 2 else int(labels[place.span])
+
+    def _place(self, number: int) -> Place:
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there is no window {number} among {len(self)}")
+        return self.index.place(number % len(self))
+
+    def _window(self, place: Place, eeg: np.ndarray) -> Window:
+        bad, index = self.index.bad(place), self.index
+        return Window(
+            eeg=eeg,
+            electrodes=self.electrodes,
+            bad=np.zeros(len(self.electrodes), bool) if bad is None else bad,
+            subject=index.subjects[place.span],
+            recording=index.recordings[place.span],
+            start_seconds=index.start_seconds(place),
+            label=self.label(place),
+        )
+
+
+class Windows(Sequence):
+    """The windows of a split of a corpus at one length and stride: montage by montage, a sequence of `Window`s.
+
+    `montages` has those of each montage that has any; `corpus` and `split` say whose they are. `dropped` counts the
+    windows left out by reason, and `bad_electrodes` the electrodes that are bad in windows that were kept, by what is
+    wrong with them.
+    """
+
+    def __init__(
+        self, corpus: "Corpus", split: str, montages: Sequence[MontageWindows], indices: Sequence[WindowIndex]
+    ):
+        self.corpus, self.split, self.montages = corpus, split, tuple(montages)
+        self.dropped = sum((index.dropped for index in indices), Counter())
+        self.bad_electrodes = sum((index.bad_electrodes for index in indices), Counter())
+        self._ends = np.cumsum([len(own) for own in montages], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, number: int) -> Window:
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"there is no window {number} among {len(self)}")
+        number %= len(self)
+        montage = int(np.searchsorted(self._ends, number, side="right"))
+        own = self.montages[montage]
+        return own[number - int(self._ends[montage]) + len(own)]
+
+    def __iter__(self) -> Iterator[Window]:
+        for montage in self.montages:
+            yield from montage

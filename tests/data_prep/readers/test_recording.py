@@ -1,0 +1,416 @@
+"""Opening recordings of all formats: channels, pieces, units, and one sentence for whatever is wrong."""
+
+import datetime
+import logging
+import os
+import warnings
+
+import h5py
+import mne
+import numpy as np
+import pytest
+from file_writers import Signal, stamp, write_edf, write_gdf, write_persyst
+from made_up import MONTAGE, noise, raw_of
+
+from data_prep.readers.mne_reader import reader_of
+from data_prep.readers.recording import open_recording
+from labram_jax.errors import InputError
+
+RATE = 200.0
+
+
+def saved(raw, path, **options):
+    """Writes a raw object as the suffix says."""
+    if path.suffix == ".fif":
+        raw.save(path, verbose="ERROR", **options)
+    else:
+        mne.export.export_raw(path, raw, verbose="ERROR")
+    return path
+
+
+def signals(records=10, rate=100, names=MONTAGE):
+    return [Signal(name, np.round(row, 1)) for name, row in zip(names, noise(len(names), rate, records), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.edf", "EDF+C"), ("a.bdf", "BDF+C"), ("a.vhdr", "BrainVision"), ("a.set", "EEGLAB"), ("a_raw.fif", "FIF")],
+)
+def test_formats_give_the_same_microvolts(tmp_path, name, kind):
+    signal = noise(6, RATE, 5.0)
+    reader = open_recording(saved(raw_of(signal, RATE), tmp_path / name))
+    header = reader.header
+    assert (header.channels, header.rate_hz, header.samples) == (MONTAGE, RATE, 1000)
+    assert header.pieces == ((0, 1000),) and header.format == kind and header.seconds == 5.0
+    assert not (header.others or header.marked_bad or header.excluded or header.annotations)
+    np.testing.assert_allclose(reader.microvolts(MONTAGE, 0, 1000), signal, atol=0.1)
+    some = reader.microvolts(["O2", "Fp1"], 301, 500)
+    assert some.dtype == np.float64
+    np.testing.assert_allclose(some, signal[[5, 0], 301:500], atol=0.1)
+    assert reader.microvolts([], 0, 10).shape == (0, 10) and reader.microvolts(["C3"], 7, 7).shape == (1, 0)
+
+
+def test_formats_that_cannot_be_exported(tmp_path):
+    every = signals()
+    signal = np.stack([entry.samples for entry in every])
+    gdf = open_recording(write_gdf(tmp_path / "a.gdf", every, 100, [(0, 32766), (300, 32766), (400, 769)]))
+    np.testing.assert_allclose(gdf.microvolts(MONTAGE, 0, 1000), signal, atol=1e-6)
+    assert gdf.header.format == "GDF" and gdf.header.pieces == ((0, 300), (300, 1000))
+    layout = write_persyst(tmp_path / "a.lay", signal, MONTAGE, 100, "0=10.0\n300=13.0\n700=99.0")
+    persyst = open_recording(layout)
+    names = [name.upper() for name in MONTAGE]
+    np.testing.assert_allclose(persyst.microvolts(names, 0, 1000), signal, atol=1e-6)
+    assert persyst.header.format == "Persyst" and persyst.header.pieces == ((0, 700), (700, 1000))
+
+
+@pytest.mark.parametrize("first", [0.0, 3.005])
+@pytest.mark.parametrize("date", [None, datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)])
+def test_a_fif_is_cut_at_its_skips_and_joins_wherever_its_clock_starts(tmp_path, first, date):
+    raw = raw_of(noise(6, RATE, 40.0), RATE)
+    raw.set_meas_date(date)
+    marks = [(10.0, 5.0, "BAD_ACQ_SKIP"), (20.5, 0.0, "BAD boundary"), (20.5, 0.0, "EDGE boundary")]
+    marks += [(25.0, 2.0, "bad_blink"), (30.25, 1.0, "T1")]
+    raw.set_annotations(mne.Annotations(*zip(*marks, strict=True), orig_time=date))
+    path = saved(raw.crop(first), tmp_path / "a_raw.fif", buffer_size_sec=0.5)
+    header = open_recording(path).header
+    begin = round(first * RATE)
+    assert header.pieces == ((0, 2000 - begin), (3000 - begin, 4100 - begin), (4100 - begin, 8000 - begin))
+    assert [entry.text for entry in header.excluded] == ["bad_blink"]
+    assert header.excluded[0][:2] == pytest.approx((25.0 - first, 2.0), abs=1e-5)
+    assert header.annotations[-1][:2] == pytest.approx((30.25 - first, 1.0), abs=1e-5)
+
+
+def test_samples_are_left_out_where_a_fif_does_not_tell_the_cut_exactly(tmp_path):
+    raw = raw_of(noise(6, RATE, 10.0), RATE, annotations=[(5.0, 0.0, "BAD boundary")])
+    later = mne.io.RawArray(raw.get_data(), raw.info, first_samp=round(80_000 * RATE), verbose="ERROR")
+    later.set_annotations(raw.annotations)
+    (first, second) = open_recording(saved(later, tmp_path / "a_raw.fif")).header.pieces
+    assert first[1] <= 999 and second[0] >= 1001 and second[0] - first[1] <= 6
+
+
+def test_marks_at_the_ends_and_beyond_are_harmless(tmp_path):
+    marks = [(0.0, 0.0, "boundary"), (0.0, 0.0, "BAD boundary"), (4.995, 3.0, "BAD_late"), (5.0, 0.0, "EDGE boundary")]
+    header = open_recording(saved(raw_of(noise(6, RATE, 5.0), RATE, annotations=marks), tmp_path / "a_raw.fif")).header
+    assert header.pieces == ((0, 1000),)
+    assert [entry.text for entry in header.excluded] == ["BAD_late"]
+
+
+@pytest.mark.parametrize("name", ["a.edf", "a.bdf", "a.vhdr", "a.set", "a_raw.fif"])
+def test_marks_count_in_whatever_format_they_are_kept(tmp_path, name):
+    marks = [(1.0, 0.0, "boundary"), (2.0, 0.0, "EDGE boundary"), (3.0, 0.5, "BAD_ACQ_SKIP"), (4.0, 0.25, "bad x")]
+    header = open_recording(saved(raw_of(noise(6, RATE, 5.0), RATE, annotations=marks), tmp_path / name)).header
+    assert header.pieces == ((0, 200), (200, 400), (400, 600), (700, 1000))
+    assert [(entry.start_seconds, entry.duration_seconds) for entry in header.excluded] == [(4.0, 0.25)]
+
+
+@pytest.mark.parametrize("onset", [2.0, 2.0 - 0.5 / RATE])
+def test_an_eeglab_file_is_cut_at_boundaries_whatever_was_removed_there(tmp_path, onset):
+    raw = raw_of(noise(6, RATE, 5.0), RATE, annotations=[(onset, 30.0, "boundary"), (3.0, 0.5, "T1")])
+    header = open_recording(saved(raw, tmp_path / "a.set")).header
+    assert header.pieces == ((0, 400), (400, 1000)) and header.excluded == ()
+
+
+def test_brainvision_keeps_its_markers_though_only_a_later_segment_has_a_date(tmp_path):
+    path = saved(raw_of(noise(6, RATE, 5.0), RATE, annotations=[(3.0, 0.5, "Stimulus/S  1")]), tmp_path / "a.vhdr")
+    with (tmp_path / "a.vmrk").open("a") as markers:
+        markers.write("Mk9=New Segment,,401,1,0,20200101120500000000\n")
+    header = open_recording(path).header
+    assert header.pieces == ((0, 400), (400, 1000))
+    assert any(entry.text.endswith("S  1") and entry.start_seconds == 3.0 for entry in header.annotations)
+
+
+def test_eeg_is_read_alone_and_at_its_own_rate(tmp_path):
+    every = signals()
+    extra = [
+        Signal("Sound", noise(1, 8000, 10)[0]),
+        Signal("Temp", np.ones(10), "DegC"),
+        Signal("Flow", np.ones(40), ""),
+    ]
+    path = write_edf(tmp_path / "a.edf", [extra[0], *every, *extra[1:], Signal("Trigger", np.ones(1000), "")], 10)
+    reader = open_recording(path)
+    assert (reader.header.channels, reader.header.rate_hz, reader.header.samples) == (MONTAGE, 100.0, 1000)
+    assert reader.header.others == {
+        "Temp": "'Temp' is in 'DegC', not in volts.",
+        "Trigger": "'Trigger' is declared as stim, not EEG.",
+        "Sound": "'Sound' is recorded at 8000 Hz, unlike the EEG (100 Hz).",
+        "Flow": "'Flow' is recorded at 4 Hz, unlike the EEG (100 Hz).",
+    }
+    np.testing.assert_allclose(reader.microvolts(["C4"], 5, 700)[0], every[3].samples[5:700], atol=1e-6)
+
+
+def test_the_rate_is_that_of_most_electrodes(tmp_path):
+    fast = [Signal(name, noise(1, 400, 10)[0]) for name in ("T7", "T8")]
+    header = open_recording(write_edf(tmp_path / "a.edf", [*fast, *signals()], 10)).header
+    assert header.rate_hz == 100 and set(header.others) == {"T7", "T8"}
+
+
+def test_names_may_repeat(tmp_path):
+    every = signals(names=("T8-P8", "Cz", "T8-P8", "C3", "C4", "Pz"))
+    reader = open_recording(write_edf(tmp_path / "a.edf", [*every, Signal("Sound", noise(1, 800, 10)[0])], 10))
+    assert reader.header.channels == ("T8-P8-0", "Cz", "T8-P8-1", "C3", "C4", "Pz")
+    np.testing.assert_allclose(reader.microvolts(["T8-P8-1"], 0, 1000)[0], every[2].samples, atol=1e-6)
+
+
+def test_a_channel_may_be_called_like_a_type(tmp_path):
+    every = signals(names=("EEG", "Cz", "ecg", "all", "C4", "data"))
+    reader = open_recording(write_edf(tmp_path / "a.edf", every, 10))
+    assert reader.microvolts(["EEG"], 0, 1000).shape == (1, 1000)
+    np.testing.assert_allclose(reader.microvolts(["data"], 0, 1000)[0], every[5].samples, atol=1e-6)
+
+
+def test_a_discontinuous_edf_is_one_piece_or_cut(tmp_path):
+    stamps = [stamp(index, (9.0, 1.5, b"T1")) if index == 1 else stamp(index) for index in range(10)]
+    whole = open_recording(write_edf(tmp_path / "a.edf", signals(), 10, declared="EDF+D", stamps=stamps)).header
+    assert whole.pieces == ((0, 1000),) and whole.annotations == ((9.0, 1.0, "T1"),)
+    stamps[4:] = [stamp(index + 50, (58.25, 0.5, b"T2")) for index in range(4, 10)]
+    broken = open_recording(write_edf(tmp_path / "b.edf", signals(), 10, declared="EDF+D", stamps=stamps)).header
+    assert broken.pieces == ((0, 400), (400, 1000)) and broken.format == "EDF+D"
+    assert broken.annotations == ((4.0, 0.0, "T1"), (8.25, 0.5, "T2"))
+    assert broken.notes == ("The times of its records leave 1 gap(s) of 50 s altogether.",)
+
+
+def test_letters_of_an_older_recorder_are_read(tmp_path):
+    stamps = [stamp(index, (index, 0, "Öffnen".encode("latin-1"))) for index in range(10)]
+    header = open_recording(write_edf(tmp_path / "a.edf", signals(), 10, declared="EDF+C", stamps=stamps)).header
+    assert {entry.text for entry in header.annotations} == {"Öffnen"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "microvolts"),
+    [("uV", 1), ("UV", 1), ("µV", 1), ("uV\0\0", 1), ("uVolts", 1), ("mV", 1e3), ("mv", 1e3), ("V", 1e6), ("nV", 1e-3)],
+)
+@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
+def test_a_unit_in_the_file_counts(tmp_path, suffix, unit, microvolts):
+    signal = np.round(noise(1, 100, 10)[0])
+    path = write_edf(tmp_path / f"a{suffix}", [Signal("Cz", signal, unit)], 10)
+    for given in (None, "nV"):
+        reader = open_recording(path, unit=given)
+        np.testing.assert_allclose(reader.microvolts(["Cz"], 0, 1000)[0], signal * microvolts, rtol=1e-4)
+        assert reader.header.notes == ()
+
+
+@pytest.mark.parametrize(("unit", "microvolts"), [("uV", 1), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3)])
+@pytest.mark.parametrize("stated", ["", "n/a", "-"])
+def test_a_unit_that_is_asked_for_counts_where_the_file_has_none(tmp_path, stated, unit, microvolts):
+    signal = np.round(noise(2, 100, 10))
+    path = write_edf(tmp_path / "a.edf", [Signal("Cz", signal[0], stated), Signal("Pz", signal[1], "uV")], 10)
+    reader = open_recording(path, unit=unit)
+    expected = signal * [[microvolts], [1]]
+    np.testing.assert_allclose(reader.microvolts(["Cz", "Pz"], 0, 1000), expected, rtol=1e-6)
+    one = open_recording(path, unit={"Cz": unit})
+    np.testing.assert_allclose(one.microvolts(["Cz", "Pz"], 0, 1000), expected, rtol=1e-6)
+    assert open_recording(path).header.notes == (
+        "Cz has no unit in the file and was taken for V: give --unit (uV, mV, V, nV) if it is another.",
+    )
+
+
+def test_units_of_formats_that_have_no_place_for_them_or_leave_it_out(tmp_path):
+    signal = noise(6, RATE, 5.0)
+    for name in ("a.set", "a.vhdr"):
+        path = saved(raw_of(signal, RATE), tmp_path / name)
+        if name == "a.vhdr":
+            text = path.read_text()
+            assert "\nCh3=C3,,0.1,µV" in text
+            path.write_text(
+                text.replace("\nCh3=C3,,0.1,µV", "\nCh3=C3,,0.1").replace("\nCh4=C4,,0.1,µV", "\nCh4=C4,,0.1,")
+            )
+            assert "C3, C4 have no unit in the file and were taken for uV" in open_recording(path).header.notes[0]
+        np.testing.assert_allclose(open_recording(path).microvolts(["C3"], 0, 1000), signal[2:3], atol=0.1)
+        eeg = open_recording(path, unit="mV").microvolts(["C3", "O1"], 0, 1000)
+        np.testing.assert_allclose(eeg[0], 1e3 * signal[2], atol=100)
+        np.testing.assert_allclose(eeg[1], (1e3 if name == "a.set" else 1) * signal[4], atol=100)
+
+
+def test_units_of_gdf(tmp_path):
+    every = signals(names=("C3", "C4", "Cz", "Pz", "Oz", "Fz"))
+    path = write_gdf(tmp_path / "a.gdf", every, 100, codes=[4275, 4274, 4276, 0, 512, 17])
+    reader = open_recording(path, unit="mV")
+    assert reader.header.others == {"Fz": "'Fz' has another unit than volts."}
+    eeg = reader.microvolts(reader.header.channels, 0, 1000)
+    factors = [eeg[row] @ every[row].samples / (every[row].samples @ every[row].samples) for row in range(5)]
+    np.testing.assert_allclose(factors, [1, 1e3, 1e-3, 1e3, 1e3])
+    assert "Pz, Oz have no unit in the file and were taken for V" in open_recording(path).header.notes[-1]
+
+
+def test_an_unknown_unit_is_refused(tmp_path):
+    path = write_edf(tmp_path / "a.edf", signals(), 10)
+    for unit in ("kV", "volts", {"C3": "x"}):
+        with pytest.raises(InputError, match="give one of uV, mV, V, nV"):
+            open_recording(path, unit=unit)
+
+
+def test_bad_channels_keep_their_place_and_other_types_do_not(tmp_path):
+    raw = raw_of(noise(6, RATE, 5.0), RATE)
+    raw.set_channel_types({"O2": "ecg", "Fp1": "stim"}, verbose="ERROR")
+    raw.info["bads"] = ["C3", "O2"]
+    header = open_recording(saved(raw, tmp_path / "a_raw.fif")).header
+    assert header.channels == ("Fp2", "C3", "C4", "O1") and header.marked_bad == {"C3"}
+    assert header.others == {
+        "Fp1": "'Fp1' is declared as stim, not EEG.",
+        "O2": "'O2' is declared as ecg, not EEG.",
+    }
+
+
+def test_an_open_raw_object_is_read_as_it_is_now(tmp_path):
+    signal = noise(6, RATE, 5.0)
+    raw = raw_of(signal, RATE, annotations=[(1.0, 0.0, "boundary")])
+    raw.info["bads"] = ["C4"]
+    reader = reader_of(raw, tmp_path, notes=["a note", "a note"])
+    assert reader.header.pieces == ((0, 200), (200, 1000)) and reader.header.marked_bad == {"C4"}
+    assert reader.header.notes == ("a note",)
+    np.testing.assert_allclose(reader.microvolts(["C4"], 0, 1000)[0], signal[3])
+
+
+def test_warnings_become_notes_once_and_are_not_printed(tmp_path, capfd):
+    path = write_edf(tmp_path / "a.edf", signals(names=("C3", "C3", "C4", "Cz", "Pz", "Oz")), 10)
+    content = path.read_bytes()
+    path.write_bytes(content[:168] + b"xx.yy.zz" + content[176:])  # the date
+    before = logging.getLogger("mne").handlers[:], mne.utils.get_config("MNE_LOGGING_LEVEL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        notes = open_recording(path).header.notes
+    assert [note for note in notes if "Invalid measurement date" in note] == [notes[0]]
+    assert sum("not unique" in note for note in notes) == 1
+    assert capfd.readouterr() == ("", "")
+    assert before == (logging.getLogger("mne").handlers[:], mne.utils.get_config("MNE_LOGGING_LEVEL"))
+
+
+@pytest.mark.parametrize("naming", ["neuromag", "bids"])
+def test_parts_of_one_fif_are_one_recording(tmp_path, naming):
+    raw = raw_of(noise(6, RATE, 900.0), RATE)
+    saved(raw, tmp_path / "sub-1_eeg.fif", split_size="2MB", split_naming=naming, fmt="single")
+    first, *later = sorted(tmp_path.iterdir(), key=lambda path: (path.name != "sub-1_eeg.fif", path.name))
+    header = open_recording(first).header
+    assert len(later) >= 2 and header.pieces == ((0, 180_000),)
+    for path in later:
+        with pytest.raises(InputError, match=rf"{path.name} is a later part of {first.name}: give that file"):
+            open_recording(path)
+
+
+def test_a_number_in_a_name_does_not_make_a_later_part(tmp_path):
+    for name in ("a_eeg.fif", "a_eeg-1.fif", "a_split-01_eeg.fif", "a_split-02_eeg.fif"):
+        assert open_recording(saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / name)).header.samples == 400
+
+
+@pytest.mark.parametrize("share", [0.2, 0.97])
+def test_a_truncated_fif_is_refused_once_its_samples_are_wanted(tmp_path, share):
+    path = saved(raw_of(noise(6, RATE, 40.0), RATE), tmp_path / "a_raw.fif")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=r"a_raw.fif"):
+        open_recording(path).microvolts(["C3"], 0, 8000)
+
+
+@pytest.mark.parametrize("name", ["a.vhdr", "a.set", "a.gdf", "a.edf", "a.bdf"])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_whatever_is_cut_off_is_one_sentence(tmp_path, name, share):
+    if name == "a.gdf":
+        path = write_gdf(tmp_path / name, signals(), 100)
+    else:
+        path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / name)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=r"a\.\w+"):
+        open_recording(path).microvolts(MONTAGE, 0, 1000)
+
+
+def test_a_brainvision_recording_shorter_than_its_header_says(tmp_path):
+    path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / "a.vhdr")
+    path.write_text(path.read_text().replace("DataFormat=BINARY", "DataFormat=BINARY\nDataPoints=1001"))
+    with pytest.raises(InputError, match=r"truncated: it promises 1001 samples, a.eeg holds 1000"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("no.edf", None, "no file"),
+        ("text.edf", b"hello", "not an EDF file"),
+        ("empty.bdf", b"", "empty file"),
+        ("text.vhdr", b"hello", "cannot be read as EEG"),
+        ("text.gdf", b"hello", "not a GDF file"),
+        ("text.lay", b"hello", "cannot be read as EEG"),
+        ("text.cnt", b"hello", "cannot be read as EEG"),
+        ("text.dat", b"hello", "cannot be read as EEG"),
+        ("text.set", b"hello", "cannot be read as EEG"),
+        ("text.raw", b"hello", "cannot be read as EEG"),
+        ("notes.md", b"hello", "format that MNE reads"),
+        ("noise.fif", b"\x01\x02" * 300, "cannot be read as EEG"),
+        ("noise.bdf", bytes(range(256)) * 9, "not an BDF file"),
+    ],
+)
+def test_files_that_are_no_recordings(tmp_path, name, content, says):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says) as error:
+        open_recording(tmp_path / name)
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RecursionError("deep"), ZeroDivisionError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), MemoryError()],
+)
+def test_whatever_a_reader_raises_is_one_sentence(tmp_path, monkeypatch, error):
+    def fail(*arguments, **options):
+        raise error
+
+    path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a_raw.fif")
+    reader = open_recording(path)
+    monkeypatch.setattr(mne.io, "read_raw_fif", fail)
+    with pytest.raises(InputError, match=rf"a_raw\.fif cannot be read as EEG \({type(error).__name__}"):
+        open_recording(path)
+    monkeypatch.setattr(mne.io.BaseRaw, "get_data", fail)
+    with pytest.raises(InputError, match=rf"a_raw\.fif cannot be read \({type(error).__name__}"):
+        reader.microvolts(["C3"], 0, 100)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    for name in ("a.edf", "a_raw.fif", "a.vhdr", "a.set"):
+        path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / name)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(path), "open", lambda self, *a, **k: os.open(_closed(self), os.O_RDONLY))
+            with pytest.raises(InputError, match=rf"{name} may not be read \(permission denied\)"):
+                open_recording(path)
+
+
+def _closed(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+def test_a_package_that_is_lacking_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pymatreader", None)
+    monkeypatch.setitem(__import__("sys").modules, "mffpy", None)
+    monkeypatch.setitem(__import__("sys").modules, "antio", None)
+    with h5py.File(tmp_path / "new.set", "w", userblock_size=512):
+        pass
+    with (tmp_path / "new.set").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    (tmp_path / "net.mff").mkdir()
+    (tmp_path / "ant.cnt").write_bytes(b"RIFF" + bytes(100))
+    for name, package in (("new.set", "pymatreader"), ("net.mff", "mffpy"), ("ant.cnt", "antio")):
+        with pytest.raises(InputError, match=rf"{name} is read with the package {package}, which is not installed"):
+            open_recording(tmp_path / name)
+
+
+def test_epochs_are_told_from_recordings(tmp_path):
+    raw = raw_of(noise(6, RATE, 10.0), RATE)
+    epochs = mne.make_fixed_length_epochs(raw, 2.0, preload=True, verbose="ERROR")
+    mne.export.export_epochs(tmp_path / "a.set", epochs, verbose="ERROR")
+    with pytest.raises(InputError, match=r"it holds epochs; give the continuous recording"):
+        open_recording(tmp_path / "a.set")
+
+
+def test_a_companion_file_names_its_header(tmp_path):
+    saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a.vhdr")
+    for name in ("a.vmrk", "a.eeg"):
+        with pytest.raises(InputError, match=r"give a\.vhdr"):
+            open_recording(tmp_path / name)
+    with pytest.raises(InputError, match="folder"):
+        open_recording(tmp_path)
+    with pytest.raises(InputError, match="no part 'x'"):
+        open_recording(tmp_path / "a.vhdr", part="x")
+
+
+def test_a_rate_below_one_is_a_rate(tmp_path):
+    slow = [Signal(name, np.arange(10.0)) for name in MONTAGE]
+    header = open_recording(write_edf(tmp_path / "a.edf", slow, 10, record_seconds="30")).header
+    assert header.rate_hz == pytest.approx(1 / 30) and header.seconds == pytest.approx(300)
