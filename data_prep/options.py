@@ -115,9 +115,8 @@ class RecordingOptions(ElectrodeOptions):
         if not self.montage_within_mm > 0:
             raise InputError(f"montage_within_mm = {self.montage_within_mm}: give a distance above 0 mm.")
         if self.montage is not None:
-            from data_prep.cleaning.positions import (
-                template,  # MNE takes a second to import, which most options do not need
-            )
+            # MNE takes a second to import, which most options do not need.
+            from data_prep.cleaning.positions import template
 
             template(self.montage)
 

@@ -94,8 +94,12 @@ class Linear(nn.Module):
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The exact GELU, x (1 + erf(x / sqrt 2)) / 2."""
-    return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(0.5**0.5, x.dtype)))
+    """The exact GELU, x (1 + erf(x / sqrt 2)) / 2, computed in float32 at least.
+
+    In bfloat16 the sum cancels for negative x: between -3 and -2 it would be off by a tenth.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (0.5 * wide * (1 + jax.lax.erf(wide * jnp.asarray(0.5**0.5, wide.dtype)))).astype(x.dtype)
 
 
 def layer_norm(compute: ComputeConfig, name: str | None = None, axis: str | None = "width") -> nn.Module:

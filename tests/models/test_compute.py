@@ -1,11 +1,15 @@
 """How a model is computed changes what it computes by rounding alone."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_data import arrays, is_degenerate, windows
+from scipy.special import erf
 
 from labram_jax.config import ComputeConfig
+from labram_jax.models.attention import attend
+from labram_jax.models.layers import gelu
 
 
 def loss(model, batch, codes):
@@ -42,6 +46,23 @@ def test_bfloat16_products_stay_close_and_leave_parameters_alone(load_masked_mod
     np.testing.assert_allclose(value, expected[0], rtol=5e-3)
     assert value != expected[0]
     assert largest_relative_difference(gradients, expected[1]) < 0.3
+
+
+def test_gelu_in_bfloat16_is_right_to_its_rounding():
+    x = np.arange(-6, 6, 1 / 32, dtype=np.float32)  # each of them a bfloat16
+    found = np.asarray(gelu(jnp.asarray(x, jnp.bfloat16)).astype(jnp.float32))
+    exact = x * (1 + erf(x / 2**0.5)) / 2
+    assert (np.abs(found - exact) <= 2**-8 * np.abs(exact) + 1e-6).all()
+
+
+def test_scores_in_bfloat16_leave_their_product_unrounded():
+    """Two keys whose scores of about 60 differ by an eighth, less than bfloat16 tells apart there."""
+    q = jnp.ones((1, 3, 1, 4), jnp.bfloat16)
+    k = jnp.asarray([[[15, 15, 15, 15.125]], [[15, 15, 15, 15]], [[-9, 0, 0, 0]]], jnp.bfloat16)[None]
+    v = jnp.asarray([[[1, 0, 0, 0]], [[0, 1, 0, 0]], [[0, 0, 1, 0]]], jnp.bfloat16)[None]
+    same = jnp.ones((1, 1, 3, 3), bool)
+    weights = np.asarray(attend(2 * q, k, v, same, ComputeConfig(dtype="bfloat16")), np.float32)[0, 0, 0]
+    np.testing.assert_allclose(weights[0] / weights[1], np.exp(0.125), rtol=2**-7)
 
 
 def test_float64_reaches_every_output(load_masked_model, inputs, expected):
