@@ -49,6 +49,7 @@ class Measured(NamedTuple):
 
     hours: float
     seconds: float
+    processor_seconds: float
     gigabytes: float
 
 
@@ -59,8 +60,11 @@ def main(benchmark: Benchmark) -> None:
             write_recording(Path(folder) / "recordings" / "long.edf", hours, benchmark.rate_hz)
             found.append(measure(Path(folder), hours))
             print(f"{hours:g} h: {found[-1].seconds:.0f} s, {found[-1].gigabytes:.2f} GB", flush=True)
-    rows = [[f"{row.hours:g}", f"{row.seconds:.0f}", f"{row.gigabytes:.2f}"] for row in found]
-    print(text_table(["hours", "seconds", "peak GB"], rows))
+    rows = [
+        [f"{row.hours:g}", f"{row.processor_seconds:.0f}", f"{row.seconds:.0f}", f"{row.gigabytes:.2f}"]
+        for row in found
+    ]
+    print(text_table(["hours", "processor s", "s (wall)", "peak GB"], rows))
     draw(found, benchmark)
 
 
@@ -94,7 +98,8 @@ def measure(folder: Path, hours: float) -> Measured:
     if status:
         raise SystemExit(f"the preparation of {hours:g} h failed (status {status})")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(hours, time.monotonic() - begin, usage.ru_maxrss * unit / 1e9)
+    processor = usage.ru_utime + usage.ru_stime
+    return Measured(hours, time.monotonic() - begin, processor, usage.ru_maxrss * unit / 1e9)
 
 
 def draw(found: list[Measured], benchmark: Benchmark) -> None:

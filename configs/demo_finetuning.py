@@ -4,6 +4,7 @@
     labram-jax evaluate runs/classifier CORPUS
 
 The classes, and so the number of outputs, come from the corpus; the size of the encoder comes from its checkpoint.
+Windows of 4 s without overlap; `--data.window-seconds None` takes that of the corpus' protocol.
 """
 
 from labram_jax.config import (

@@ -3,9 +3,11 @@
     labram-jax train demo_tokenizer --run runs/tokenizer --data.corpora CORPUS [CORPUS ...]
 
 The quantizer is bypassed at first, k-means starts the codebook on latents that the decoder already has use for, the
-commitment weight rises from there, and codes that nobody uses are restarted. On few recordings the published recipe
-(`tokenizer`) collapses onto one code within some fifty steps. Below 1 in amplitude and phase it predicts more than
-the mean.
+commitment weight rises from there, and codes that nobody uses are restarted. On few recordings the published
+configuration (`tokenizer`) collapses onto one code within some fifty steps. Below 1 in amplitude and phase it predicts
+more than the mean.
+
+Windows of 4 s without overlap; `--data.stride-seconds 1` begins one every second, as the published tokenizer does.
 """
 
 from labram_jax.config import (

@@ -5,7 +5,7 @@
     labram-jax evaluate runs/finetune_tuab_base corpora/tuab
 
 Published (mean ± std of 5 seeds): balanced accuracy .8140 ± .0019, AUC-PR .8965 ± .0016, AUROC .9022 ± .0009.
-Windows of 10 s of 23 electrodes; the best model on validation is tested.
+Windows of 10 s of 23 electrodes, without overlap; the best model on validation is tested.
 """
 
 from labram_jax.config import (

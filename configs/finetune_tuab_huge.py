@@ -1,4 +1,4 @@
-"""The published fine-tuning of the huge encoder on TUAB: the base recipe, shorter, with a gentler layer decay.
+"""The published fine-tuning of the huge encoder on TUAB: as the base, shorter, with a gentler layer decay.
 
     labram-jax train finetune_tuab_huge --encoder runs/huge --data.corpora corpora/tuab --loop.seed 0
     labram-jax evaluate runs/finetune_tuab_huge corpora/tuab

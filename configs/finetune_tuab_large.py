@@ -1,4 +1,4 @@
-"""The published fine-tuning of the large encoder on TUAB: the base recipe, shorter, with a gentler layer decay.
+"""The published fine-tuning of the large encoder on TUAB: as the base, shorter, with a gentler layer decay.
 
     labram-jax train finetune_tuab_large --encoder runs/large --data.corpora corpora/tuab --loop.seed 0
     labram-jax evaluate runs/finetune_tuab_large corpora/tuab

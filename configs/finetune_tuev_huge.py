@@ -1,4 +1,4 @@
-"""The published fine-tuning of the huge encoder on TUEV: the base recipe, shorter, with a gentler layer decay.
+"""The published fine-tuning of the huge encoder on TUEV: as the base, shorter, with a gentler layer decay.
 
     labram-jax train finetune_tuev_huge --encoder runs/huge --data.corpora corpora/tuev --loop.seed 0
     labram-jax evaluate runs/finetune_tuev_huge corpora/tuev

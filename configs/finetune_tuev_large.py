@@ -1,4 +1,4 @@
-"""The published fine-tuning of the large encoder on TUEV: the base recipe, shorter, with a gentler layer decay.
+"""The published fine-tuning of the large encoder on TUEV: as the base, shorter, with a gentler layer decay.
 
     labram-jax train finetune_tuev_large --encoder runs/large --data.corpora corpora/tuev --loop.seed 0
     labram-jax evaluate runs/finetune_tuev_large corpora/tuev

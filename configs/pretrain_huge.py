@@ -1,8 +1,8 @@
-"""The published pretraining of the huge encoder (369 million parameters): the base recipe with another encoder.
+"""The published pretraining of the huge encoder (369 million parameters): as the base, with another encoder.
 
     labram-jax train pretrain_huge --run runs/huge --tokenizer runs/tokenizer --data.corpora CORPUS [CORPUS ...]
 
-Prepare corpora and read scores as for pretrain_base.
+Windows and what scores mean are as for pretrain_base.
 """
 
 from configs.pretrain_base import config as base

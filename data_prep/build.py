@@ -4,13 +4,16 @@ import bisect
 import hashlib
 import json
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mne
+import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from data_prep.beam import beam_workers
 from data_prep.finish import finish
@@ -60,7 +63,7 @@ def build(
     with workers as run_all:
         surveys = _survey_all(table, files, run_all)
         if all(seen.reason is not None for seen in surveys):
-            raise _nothing_usable(table, _reports(files, surveys, []) + _unusable(table))
+            raise _nothing_usable(table, _reports(files, surveys, [], {}) + _unusable(table))
         spans = _usable_spans(table, split, files, surveys)
         usable = {place: seen for place, seen in enumerate(surveys) if seen.reason is None}
         found = montages(usable)
@@ -68,7 +71,8 @@ def build(
         _start_or_continue(partial, _fingerprint(table, files, recordings_per_shard))
         shard_jobs = shards(found, files, usable, table.recipe, partial / _SHARDS_FOLDER, recordings_per_shard)
         results = _prepare_all(shard_jobs, run_all)
-    reports = _reports(files, surveys, results) + _unusable(table)
+    seconds = {files[place].recording: seen.seconds for place, seen in usable.items()}
+    reports = _reports(files, surveys, results, _notes(table.rows, seconds)) + _unusable(table)
     if all(report.reason is not None for report in reports):
         shutil.rmtree(partial)
         raise _nothing_usable(table, reports)
@@ -113,7 +117,8 @@ def _usable_spans(
     """Returns the rows of the recordings that can be used, split; those without any row get a reason in `surveys`."""
     seconds = {file.recording: seen.seconds for file, seen in zip(files, surveys, strict=True) if seen.reason is None}
     spans = split_table(table.rows, table.split, seconds) if split is None else split
-    spans = spans[spans["recording"].isin(seconds.keys())].reset_index(drop=True)
+    # A recording that cannot be used has no length, and nothing is less than that.
+    spans = spans[spans["start"] < _lengths(spans, seconds)].reset_index(drop=True)
     placed = set(spans["recording"])
     for place, (file, seen) in enumerate(zip(files, surveys, strict=True)):
         if seen.reason is None and file.recording not in placed:
@@ -138,11 +143,32 @@ def _prepare_all(shard_jobs: Sequence[ShardJob], run_all: RunAll) -> list[tuple[
     return [(job, reports[place]) for place, job in enumerate(shard_jobs)]
 
 
+def _notes(rows: pd.DataFrame, seconds: Mapping[str, float]) -> Mapping[str, Sequence[str]]:
+    """Returns what the table lets to be said of the recordings that have a length in `seconds`, by their names."""
+    notes: dict[str, list[str]] = defaultdict(list)
+    for name in rows["recording"][rows["subject"].isna()].unique():
+        notes[name].append("nobody says who was recorded: it counts as a subject of its own.")
+    late = rows["recording"][rows["start"] >= _lengths(rows, seconds)]
+    for name, count in Counter(late).items():
+        notes[name].append(f"spans that begin behind its end were left out ({count}).")
+    return notes
+
+
+def _lengths(rows: pd.DataFrame, seconds: Mapping[str, float]) -> Float64[np.ndarray, "rows"]:
+    """Returns the length of each row's recording, NaN where it is unknown; names need not be text that pandas sorts."""
+    return np.array([seconds.get(name, np.nan) for name in rows["recording"]], dtype=np.float64)
+
+
 def _reports(
-    files: Sequence[RecordingFile], surveys: Sequence[Survey], results: Sequence[tuple[ShardJob, ShardReport]]
+    files: Sequence[RecordingFile],
+    surveys: Sequence[Survey],
+    results: Sequence[tuple[ShardJob, ShardReport]],
+    notes: Mapping[str, Sequence[str]],
 ) -> list[RecordingReport]:
-    """Returns one report for each recording, in the table's order."""
+    """Returns one report for each recording, in the table's order; those that were used get further `notes`."""
     prepared = {report.recording: report for _, result in results for report in result.recordings}
+    for name, report in prepared.items():
+        report.notes += notes.get(name, ())
     return [
         prepared.get(file.recording)
         or RecordingReport(

@@ -167,7 +167,7 @@ class BuildReport:
         pieces = self.tables.pieces[self.tables.pieces["montage"] == name]
         recordings, hours = pieces["recording"].nunique(), pieces["samples"].sum() / RATE_HZ / 3600
         return (
-            f"  {name}: {electrodes} electrodes, {hours:.2f} h, {_number(recordings, 'recording')} in "
+            f"  {name}: {_number(electrodes, 'electrode')}, {hours:.2f} h, {_number(recordings, 'recording')} in "
             f"{_number(len(pieces), 'piece')} ({_number(len(pieces) - recordings, 'cut')})"
         )
 

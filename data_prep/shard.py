@@ -99,16 +99,19 @@ def open_reader(file: RecordingFile, recipe: Recipe) -> Reader:
 
 
 def check_name(file: RecordingFile) -> None:
-    """Raises InputError for names that are no text, which file systems allow and tables do not."""
+    """Raises InputError for names that are no text or end a line, which file systems allow and tables do not."""
+    names = "".join((str(file.path), *file[1:]))
     try:
-        "".join((str(file.path), *file[1:])).encode("utf-8")
+        names.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"The name {printable(str(file.path))} is no valid UTF-8: rename it.") from error
+    if "\r" in names:
+        raise InputError(f"The name {printable(str(file.path))} holds a carriage return: rename it.")
 
 
 def printable(name: str) -> str:
-    """Returns a name with whatever is no text in it spelt out."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Returns a name with whatever is no text in it, or ends a line of a table, spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8").replace("\r", "\\r")
 
 
 def reason_of(error: Exception) -> str:
@@ -166,8 +169,10 @@ def _clean(job: ShardJob, file: RecordingFile, report: RecordingReport) -> Clean
 
 
 def _excluded(header: Header) -> list[tuple[float, float, str]]:
+    """Returns the annotated stretches; one of no length is the sample that it is at."""
     return [
-        (float(start), float(start + duration), " ".join(text.split())) for start, duration, text in header.excluded
+        (float(start), float(start + max(duration, 1 / header.rate_hz)), " ".join(text.split()))
+        for start, duration, text in header.excluded
     ]
 
 

@@ -17,7 +17,7 @@ STOPPED = 75  # what sysexits.h calls a temporary failure
 
 USAGE = """usage: labram-jax COMMAND ...
 
-  demo [--out DIR]                      the whole recipe on simulated recordings
+  demo [--out DIR]                      from recordings to scores, on simulated ones
   prepare CORPUS SOURCE OUT             recordings to a corpus on disk
   train CONFIG [--dotted.override V]    train a stage: tokenizer, pretraining or fine-tuning
   evaluate CHECKPOINT CORPUS            scores on a split
@@ -32,7 +32,7 @@ USAGE = """usage: labram-jax COMMAND ...
 
 def demo(arguments: Sequence[str]) -> None:
     def run(out: Path = Path("demo"), short: bool = False, seed: int = 0) -> None:
-        """The whole recipe on simulated recordings: prepare, tokenizer, pretraining, fine-tuning, scores, figures.
+        """The whole way on simulated recordings: prepare, tokenizer, pretraining, fine-tuning, scores, figures.
 
         Args:
             out: where everything goes; a demo that was stopped goes on there.
@@ -124,7 +124,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         Args:
             checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
             corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
-            also: runs of the same recipe with other seeds; scores become mean and standard deviation.
+            also: runs that differ in their seed alone; scores become mean and standard deviation.
             split: which windows.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
             window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.

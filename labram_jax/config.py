@@ -30,7 +30,7 @@ class EncoderConfig:
 
     `class_position`: the row of the electrode embedding that the class token gets. The reference pretrains with
     the row of the window's first electrode ("first_electrode", its quirk) and fine-tunes with row 0 ("class_row").
-    `initialisation`: "tokenizer" (also fine-tuning) or "pretraining", the two recipes of the reference.
+    `initialisation`: "tokenizer" (also fine-tuning) or "pretraining", the two ways of the reference.
     """
 
     width: int = 200
@@ -279,7 +279,7 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class CodebookTraining:
-    """How the codebook is started and kept alive; the defaults are the published recipe.
+    """How the codebook is started and kept alive; the defaults are as published.
 
     The commitment loss can shrink the latents onto one code before the decoder has use for them. The remedies:
     train encoder and decoder without the quantizer first and start the codebook after that (`bypass_epochs`), let

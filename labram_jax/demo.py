@@ -1,4 +1,4 @@
-"""The whole recipe in one go: simulated recordings, a corpus, three stages, scores, figures."""
+"""The whole way in one go: simulated recordings, a corpus, three stages, scores, figures."""
 
 import math
 import time

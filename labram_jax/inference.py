@@ -282,10 +282,10 @@ def _good(bads: Bads, electrodes: tuple[str, ...], windows: int) -> Bool[np.ndar
         return None
     if isinstance(bads, str):
         raise InputError(f"bads is one text, {bads!r}: give a list of names.")
-    if isinstance(bads, np.ndarray) and bads.dtype == bool:
-        if bads.shape != (windows, len(electrodes)):
-            raise InputError(f"bads has the shape {bads.shape}: give booleans [N, C] = {(windows, len(electrodes))}.")
-        bad = bads
+    bad = np.asarray(bads)
+    if bad.dtype == bool:
+        if bad.shape != (windows, len(electrodes)):
+            raise InputError(f"bads has the shape {bad.shape}: give booleans [N, C] = {(windows, len(electrodes))}.")
     else:
         own = {normalise(name): number for number, name in enumerate(electrodes)}
         bad = np.zeros((windows, len(electrodes)), bool)

@@ -165,6 +165,7 @@ def test_masks_of_another_shape_or_type_are_refused(trained_encoder, eeg, mask):
 BADS = {
     "names": ["Fp2", "EEG O1-REF"],
     "booleans": np.tile([False, True, True, False], (12, 1)),
+    "lists of booleans": [[False, True, True, False]] * 12,
     "some windows": np.arange(12)[:, None] % np.array([3, 4, 5, 100]) == np.array([1, 1, 1, -1]),
 }
 
@@ -172,8 +173,8 @@ BADS = {
 @pytest.mark.parametrize("bads", BADS.values(), ids=BADS)
 def test_bad_electrodes_take_part_in_nothing(trained_tokenizer, trained_encoder, trained_classifier, eeg, bads):
     """Whatever they hold, it is as if the others had been given alone; what would be theirs is NaN, or -1."""
-    named = isinstance(bads, list)
-    bad = np.tile([False, True, True, False], (12, 1)) if named else bads
+    named = isinstance(bads[0], str)
+    bad = np.tile([False, True, True, False], (12, 1)) if named else np.array(bads)
     noisy = eeg + np.where(bad[..., None], np.nan, 0).astype(np.float32)
     noisy[0, bad[0], 0] = 1e6
     found = {

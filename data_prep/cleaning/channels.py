@@ -67,10 +67,11 @@ def pick(found: KnownElectrodes, electrodes: Sequence[str] | None) -> dict[str, 
     if electrodes is None:
         if not by_electrode:
             names, reasons = list(found.unusable), list(found.unusable.values())
+            reason = (reasons[0] if reasons else "none is declared as EEG").rstrip(".")
+            advice = "say what they are called in the 10-20 system (--rename FILE), or leave it out"
             raise InputError(
                 f"None of its {len(names)} channels ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) "
-                f"is a known electrode: {(reasons[0] if reasons else 'none is declared as EEG').rstrip('.')}; "
-                "say what they are called in the 10-20 system (--rename FILE), or leave it out."
+                f"is a known electrode: {reason}{'' if '--rename' in reason else f'; {advice}'}."
             )
         return by_electrode
     wanted = [normalise(electrode) for electrode in electrodes]

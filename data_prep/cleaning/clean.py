@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from data_prep.cleaning.channels import derivation
 from data_prep.cleaning.filtering import filter_and_resample, filter_notes, resampled
 from data_prep.cleaning.quality import (
+    check_rate,
     clipped_seconds,
     filtered_deviations,
     implausibly_small,
@@ -63,10 +64,11 @@ def clean(reader: Reader, recipe: Recipe, electrodes: Sequence[str] | None = Non
     `electrodes` is an order of the recording's electrodes; None takes that of the recording.
 
     Raises:
-      InputError: the recording has no usable electrode, no second of signal, an amplitude that no EEG has (where
-        quality is checked), or, without filters, another rate.
+      InputError: the recording has no usable electrode, no second of signal, a rate or (where quality is checked) an
+        amplitude that no EEG has, or, without filters, another rate.
     """
     header, limits = reader.header, recipe.quality
+    check_rate(header.rate_hz)
     derived = derivation(header, recipe)
     order = tuple(derived.electrodes if electrodes is None else electrodes)
     if recipe.filters is None and header.rate_hz != RATE_HZ:
@@ -77,7 +79,7 @@ def clean(reader: Reader, recipe: Recipe, electrodes: Sequence[str] | None = Non
     if marked.all():
         raise InputError(f"All of its {len(order)} electrodes are marked as bad.")
     unfiltered = Unfiltered(reader, derived, order)
-    look = unfiltered.look(~marked)
+    look = unfiltered.look(~marked, cut_where_flat=limits.bad_electrodes is not None)
     odd = odd_amplitudes(look.typical[~marked], [name for name, bad in zip(order, marked, strict=True) if not bad])
     if "" in odd and limits.bad_electrodes is not None:
         raise InputError(odd[""])

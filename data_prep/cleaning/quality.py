@@ -6,9 +6,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
 from labram_jax.data.schema import QUALITY, RATE_HZ, QualityLimits
+from labram_jax.errors import InputError
 
 # A brain seen through the scalp gives some 5 to 50 microvolts a second; what lies this far off is another unit.
 _USUAL_MICROVOLTS = (0.3, 1000.0)
+# No recording of fewer samples a second is EEG: half of them is the highest frequency that it holds.
+LOWEST_RATE_HZ = 10.0
+
+
+def check_rate(rate_hz: float) -> None:
+    """Raises InputError for a rate that no EEG has."""
+    if rate_hz < LOWEST_RATE_HZ:
+        raise InputError(
+            f"It has {rate_hz:g} samples a second, too few for EEG (at least {LOWEST_RATE_HZ:g}): the file's rate may "
+            "be wrong, or it holds a trend."
+        )
 
 
 def suspicions(eeg: Float[np.ndarray, "C samples"], rate_hz: float, names: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ lead A2-A1 and the ECG are left out. The protocol's windows are 4 s. By subject 
 
 `--split-by time` takes the first 0.6 of each recording for training, the next 0.1 for validation and the last 0.3 for
 testing; no window crosses a cut. It flatters: each recording is of one class, so whoever knows the recording again
-knows the class. Band powers reach an area under the curve of .85 by time and of .53 by subject.
+knows the class. Of 12 subjects, in windows of 4 s, band powers reach an area under the curve of .85 by time and of .53
+by subject.
 """
 
 import re

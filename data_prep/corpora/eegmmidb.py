@@ -3,8 +3,9 @@
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT                   unlabelled, for pretraining
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task eyes
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task fists --subjects 1 2 3
+    labram-jax prepare eegmmidb - OUT --task eyes                     fetched
 
-Where no folder is given the runs of the task are fetched through MNE into its data folder (3.4 GB for everything).
+With - in place of a folder the runs of the task are fetched through MNE into its data folder (3.4 GB for everything).
 
 Source: https://physionet.org/content/eegmmidb/1.0.0/ (DOI 10.13026/C28G6P), Open Data Commons Attribution License
 v1.0. Cite Schalk et al., BCI2000: A General-Purpose Brain-Computer Interface (BCI) System, IEEE TBME

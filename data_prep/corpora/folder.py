@@ -8,9 +8,12 @@ Every recording below the folder is taken once, whatever links there are, and as
 files, `derivatives` and `sourcedata` are left out. Who was recorded is never guessed: the manifest says it (column
 subject), `--subject-pattern`, or a BIDS name (sub-XX); without any of them a split by subject is refused.
 
-With a manifest (its columns: `data_prep/sources/manifest.py`) only what it lists is taken, and where it has a column
-split, that decides. In a BIDS dataset `channels.tsv` says which channels are EEG and which are bad; labels come from
-`events.tsv` or `participants.tsv` on request. Subjects with the same labels are spread evenly over the splits.
+With a manifest only what it lists is taken, one stretch a line, in these columns, of which only path is required: path
+(from RECORDINGS), subject, split (train, validation or test), start and stop (seconds; empty: its start and end), and
+label (names or whole numbers: classes; 0.5 or 1.0: a quantity), or label_0, label_1, ... (quantities).
+
+In a BIDS dataset `channels.tsv` says which channels are EEG and which are bad; labels come from `events.tsv` or
+`participants.tsv` on request. Subjects with the same labels are spread evenly over the splits.
 """
 
 import re
@@ -34,6 +37,7 @@ from data_prep.sources.manifest import read_manifest, sorted_classes
 from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
+from labram_jax.montage import MAX_SECONDS
 
 SOURCE = "the folder with the recordings"
 FRACTIONS = (0.8, 0.1, 0.1)
@@ -47,7 +51,7 @@ class Options(SplitOptions, RecordingOptions):
     """Whole subjects to one split (the default), time within each recording, or all to train; left out where the
     manifest says the splits. By default 0.8, 0.1 and 0.1 go to train, validation and test."""
     manifest: Path | None = None
-    """A CSV file with one line per stretch of a recording: path, subject, split, label, start, stop."""
+    """A CSV file with one line for each stretch of a recording: path, subject, split, label, start, stop (seconds)."""
     subject_pattern: str | None = None
     """Where the path of a recording (below SOURCE) says its subject, as a regular expression: what its first group
     finds, else the whole match."""
@@ -100,6 +104,7 @@ def table(source: Path | None, options: Options) -> CorpusTable:
         _split(spans, options),
         options.recipe(open=bids.open_bids),
         classes,
+        _window_seconds(spans) if options.events_column else None,
         unusable=tuple(dict(unusable).items()),
         provenance=f"recordings of the folder {root.resolve().name}",
     )
@@ -168,3 +173,10 @@ def _split(spans: Sequence[Span], options: Options) -> Split:
     else:
         by = options.split_by or "subject"
     return options.split(by, FRACTIONS, events=options.events_column is not None)
+
+
+def _window_seconds(spans: Sequence[Span]) -> int | None:
+    """Returns how long all events are, where that is one length which a window can have."""
+    lengths = {round(span.stop - span.start, 6) for span in spans}
+    length = lengths.pop() if len(lengths) == 1 else 0.0
+    return int(length) if length.is_integer() and 1 <= length <= MAX_SECONDS else None

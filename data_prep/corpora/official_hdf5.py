@@ -8,7 +8,7 @@ files are taken in the order of their names, the groups in the order of h5py.
 
 The official loader takes a part of each recording, from `start_fraction` to `end_fraction` of its windows; so do these
 options, which count windows of `--window-seconds` every `--stride-seconds`. Read with the same window and stride, the
-corpus gives the official windows.
+corpus gives the official windows; where the fractions are 0 and 1, any others as well.
 
 Unlike that loader a recording shorter than a window takes no window from its neighbour, every group keeps its own
 montage, and nothing of the wrong rate is taken for 200 Hz: such a group is reported. Everything is for training unless

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_prep.corpora import tuh
-from data_prep.sources.files import find_files, recording_name
+from data_prep.sources.files import recording_name
 from data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects
 from labram_jax.data.schema import FINITE_ONLY
 from labram_jax.errors import InputError
@@ -48,14 +48,10 @@ def table(source: Path | None, options: Options) -> CorpusTable:
     spans, unusable = [], []
     for split in ("train", "eval"):
         for label, name in enumerate(CLASSES):
-            folder = root / split / name
-            paths, refused = find_files(folder, (".edf",)) if folder.is_dir() else ([], [])
-            unusable += refused
-            subjects = [path.stem.partition("_")[0] for path in paths]  # of a file such as aaaaaaaq_s004_t000.edf
-            spans += [
-                Span(path, recording_name(path, root), subject, "test" if split == "eval" else None, label)
-                for path, subject in zip(paths, subjects, strict=True)
-            ]
+            for path in tuh.find_edf(root / split / name, unusable):
+                subject = path.stem.partition("_")[0]  # of a file such as aaaaaaaq_s004_t000.edf
+                own = "test" if split == "eval" else None
+                spans.append(Span(path, recording_name(path, root), subject, own, label))
     if not spans and not unusable:
         raise InputError(f"{root} holds no {{train,eval}}/{{normal,abnormal}}/**/*.edf; give the folder of TUAB.")
     split = options.split("subject", options.fractions)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.corpora import tuh
-from data_prep.sources.files import find_files, recording_name
+from data_prep.sources.files import recording_name
 from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, RATE_HZ
 from labram_jax.errors import InputError
@@ -53,9 +53,7 @@ def table(source: Path | None, options: Options) -> CorpusTable:
     root = tuh.edf_folder(source, "tuev", SOURCE)
     spans, unusable = [], []
     for part in ("train", "eval"):
-        paths, refused = find_files(root / part, (".edf",)) if (root / part).is_dir() else ([], [])
-        unusable += refused
-        for path in paths:
+        for path in tuh.find_edf(root / part, unusable):
             try:
                 events = read_events(path.with_suffix(".rec"))
             except InputError as error:

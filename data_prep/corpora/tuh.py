@@ -14,7 +14,7 @@ from pathlib import Path
 from data_prep.options import RecordingOptions, SplitOptions
 from data_prep.readers.reader import Reader
 from data_prep.readers.recording import open_recording
-from data_prep.sources.files import existing_folder
+from data_prep.sources.files import Unusable, existing_folder, find_files
 from data_prep.table import Fractions
 from labram_jax.errors import InputError
 
@@ -53,6 +53,13 @@ def edf_folder(source: Path | None, corpus: str, what: str) -> Path:
         if any((folder / part).is_dir() for part in ("train", "eval")):
             return folder
     raise InputError(f"{root} holds neither edf/train nor edf/eval; give {what}.")
+
+
+def find_edf(folder: Path, unusable: list[Unusable]) -> list[Path]:
+    """Returns the recordings of a folder, which may be absent, and adds what cannot be one to `unusable`."""
+    paths, refused = find_files(folder, (".edf",)) if folder.is_dir() else ([], [])
+    unusable += refused
+    return paths
 
 
 def open_referential(path: Path, part: str = "", unit: str | None = None) -> Reader:

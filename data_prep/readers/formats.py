@@ -104,6 +104,10 @@ def _open_dat(path: Path) -> Opened:
     return (mne.io.read_raw_bci2k if bci2000 else mne.io.read_raw_curry)(path, preload=False), None
 
 
+def _open_nicolet(path: Path) -> Opened:
+    return mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False), None
+
+
 def _open_egi(path: Path) -> Opened:
     return mne.io.read_raw_egi(path, preload=False), None
 
@@ -113,6 +117,7 @@ _OPENERS: dict[str, Callable[[Path], Opened]] = {
     ".bdf": open_edf,
     ".cnt": _open_cnt,
     ".dat": _open_dat,
+    ".data": _open_nicolet,
     ".edf": open_edf,
     ".fif": _open_fif,
     ".gdf": _open_gdf,

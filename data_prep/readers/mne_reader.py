@@ -31,6 +31,8 @@ _FORMATS = {
     "RawNedf": "NEDF",
     "RawNihon": "Nihon Kohden",
 }
+# What MNE warns of that says nothing of the recording.
+_OF_NO_USE = "does not conform to MNE naming conventions"
 # What else cuts: GDF's "start of a new segment" (also where EEGLAB took it over), and EEGLAB's numeric boundary.
 _CUT_TEXTS = {"RawGDF": ("32766",), "RawEEGLAB": ("32766", "-99")}
 
@@ -103,7 +105,11 @@ def reader_of(
     else:  # what MNE made of them, and warned of, does not count
         notes = [note for note in notes if "annotation(s)" not in note]
     annotations = _inside(annotations, samples / rate)
-    marks = marks_of(annotations, rate, _CUT_TEXTS.get(type(raw).__name__, ()), _errors(raw, annotations))
+    errors = _errors(raw, annotations)
+    annotations = tuple(
+        _snapped(annotation, rate, error) for annotation, error in zip(annotations, errors, strict=True)
+    )
+    marks = marks_of(annotations, rate, _CUT_TEXTS.get(type(raw).__name__, ()), errors)
     factors, unit_notes = _factors(details, channels, unit)
     header = Header(
         channels=channels,
@@ -137,7 +143,7 @@ def collected_warnings() -> Iterator[list[str]]:
         logger.handlers[:] = handlers
         logger.setLevel(level)
         texts = [str(entry.message) for entry in caught if issubclass(entry.category, (RuntimeWarning, UserWarning))]
-        notes[:] = dict.fromkeys(" ".join(text.split()) for text in [*texts, *notes])
+        notes[:] = dict.fromkeys(" ".join(text.split()) for text in [*texts, *notes] if _OF_NO_USE not in text)
 
 
 def annotations_of(found: mne.Annotations, first_seconds: float) -> tuple[Annotation, ...]:
@@ -189,6 +195,17 @@ def _errors(raw: mne.io.BaseRaw, annotations: Sequence[Annotation]) -> list[floa
     if not isinstance(raw, mne.io.Raw):
         return [0.0] * len(annotations)
     return [float(np.spacing(np.float32(start + duration + raw.first_time))) / 2 for start, duration, _ in annotations]
+
+
+def _snapped(annotation: Annotation, rate_hz: float, error_seconds: float) -> Annotation:
+    """Moves the start and the end of an annotation onto the samples that they cannot be told from."""
+    if not error_seconds:
+        return annotation
+    times = (annotation.start_seconds, annotation.start_seconds + annotation.duration_seconds)
+    samples = (round(time * rate_hz) / rate_hz for time in times)
+    # Onset and duration were rounded each by itself.
+    start, stop = (s if abs(s - time) <= 2 * error_seconds else time for s, time in zip(samples, times, strict=True))
+    return Annotation(start, round(stop - start, 9), annotation.text)
 
 
 def _factors(

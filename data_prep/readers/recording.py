@@ -46,10 +46,9 @@ def sentences(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except PermissionError as error:
-        name = path if error.filename is None else error.filename
-        raise InputError(
-            f"{name} may not be read (permission denied): change its permissions, or leave it out."
-        ) from error
+        # MNE's own error names the file in its text alone.
+        where, why = (path, cause(error)) if error.filename is None else (error.filename, "permission denied")
+        raise InputError(f"{where} may not be read ({why}): change its permissions, or leave it out.") from error
     except Exception as error:
         package = _missing_package(path, error)
         if package is not None:
@@ -89,8 +88,8 @@ def _hint(path: Path, error: Exception) -> str:
     header = path.with_suffix(_COMPANIONS.get(suffix, path.suffix))
     if header != path and header.exists():
         return f": give {header.name}, its header, instead"
-    if "number of trials" in str(error):
-        return ": it holds epochs; give the continuous recording"
+    if "number of trials" in str(error) or "No raw data in" in str(error):
+        return ": it holds epochs, an average or the like; give the continuous recording"
     if suffix in _USUAL_SUFFIXES:
         return ": the file may be damaged or truncated, or something else under this name"
     return ": give a recording in a format that MNE reads (EDF, BDF, FIF, EEGLAB .set, BrainVision .vhdr, ...)"

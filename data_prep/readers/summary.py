@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_prep.cleaning.channels import electrodes_of
-from data_prep.cleaning.quality import suspicions
+from data_prep.cleaning.quality import check_rate, suspicions
 from data_prep.readers.bids import open_bids
 from data_prep.readers.reader import Header, Reader
 from data_prep.readers.recording import sentences
 from data_prep.recipe import Recipe
+from labram_jax.errors import InputError
 
 _INSPECTED_SECONDS = 60.0
-_LOWEST_JUDGED_HZ = 10.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,16 @@ def inspect(path: Path) -> RecordingSummary:
         reader = open_bids(path)
         found = electrodes_of(reader.header, Recipe())
         eeg = _first_minute(reader, list(found.usable))
-        # Of fewer samples a second than this there is no amplitude to speak of.
-        judged = eeg.size and reader.header.rate_hz >= _LOWEST_JUDGED_HZ
-        odd = suspicions(eeg, reader.header.rate_hz, list(found.usable.values())) if judged else {}
+        odd = _suspicions(eeg, reader.header.rate_hz, list(found.usable.values())) if eeg.size else {}
     return RecordingSummary(path, reader.header, found.usable, found.unusable, odd)
+
+
+def _suspicions(eeg: Float64[np.ndarray, "C samples"], rate_hz: float, electrodes: Sequence[str]) -> dict[str, str]:
+    try:
+        check_rate(rate_hz)
+    except InputError as error:
+        return {"": str(error)}
+    return suspicions(eeg, rate_hz, electrodes)
 
 
 def _first_minute(reader: Reader, channels: Sequence[str]) -> Float64[np.ndarray, "C samples"]:

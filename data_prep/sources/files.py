@@ -20,7 +20,8 @@ FOLDER_SUFFIXES = (".mff", ".mefd")
 # Samples whose header is another file, under one of these suffixes.
 _HEADERS = {".eeg": (".vhdr", ".ahdr"), ".dat": (".vhdr", ".ahdr", ".dap", ".lay")}
 # MNE names the parts of a recording that fills several FIF files x.fif, x-1.fif, ... or x_split-01_eeg.fif, ...
-_PART = re.compile(r"(?P<before>.+?)(?:-\d+|_split-\d+(?:_[^_]+)?)?(?P<suffix>\.fif(?:\.gz)?)", re.IGNORECASE)
+_LATER_PART = re.compile(r".+(-\d+|_split-\d+(_[^_]+)?)\.fif(\.gz)?", re.IGNORECASE)
+_FIF = (".fif", ".fif.gz")
 
 # BIDS keeps what was made from recordings, and what recordings were made from, beside them.
 LEFT_OUT = frozenset({"derivatives", "sourcedata"})
@@ -180,17 +181,17 @@ def _is_companion(path: Path, present: set[Path]) -> bool:
 
 
 def _later_parts(paths: Sequence[Path]) -> set[Path]:
-    """Returns the FIF files that go on where another ends: those that its own header names, as MNE follows them."""
-    series: dict[tuple, list[Path]] = {}
-    for path in paths:
-        if match := _PART.fullmatch(path.name):
-            series.setdefault((path.parent, match["before"], match["suffix"].lower()), []).append(path)
+    """Returns the FIF files that go on where another ends: those that its own header names, as MNE follows them.
+
+    The first part may have been renamed since, so that all files beside a possible later part are asked.
+    """
+    folders = {path.parent for path in paths if _LATER_PART.fullmatch(path.name)}
+    asked = [path for path in paths if path.parent in folders and path.name.lower().endswith(_FIF)]
     later: set[Path] = set()
-    for members in series.values():
-        # The first part has the shortest name, so that one look at it tells of all the others.
-        for path in sorted(members, key=lambda path: len(path.name)) if len(members) > 1 else ():
-            if path not in later:
-                later.update(_next_parts(path))
+    # A first part usually has the shortest name, so that one look at it tells of all the others.
+    for path in sorted(asked, key=lambda path: len(path.name)):
+        if path not in later:
+            later.update(_next_parts(path))
     return later
 
 

@@ -21,6 +21,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grain
@@ -30,7 +31,7 @@ from absl import flags
 from labram_jax.data import masking, stream
 from labram_jax.data.packing import EvaluationRows, Placement, TrainingRows
 from labram_jax.data.schema import NO_CLASS, SAMPLES, CorpusInfo
-from labram_jax.data.signal import Stretch
+from labram_jax.data.signal import FILES_AT_A_TIME, Stretch, read_all
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.errors import InputError
 
@@ -168,6 +169,14 @@ class _Assembler:
         self._outputs = _vector_outputs(infos)
         self._classes = [info.label == "class" for info in infos]
         self._dtype = np.result_type(*{entry.windows.signal.dtype for entry in sources})
+        self._threads = ThreadPoolExecutor(FILES_AT_A_TIME)
+
+    def __getstate__(self) -> dict:
+        # Threads do not travel to another process.
+        return {name: value for name, value in self.__dict__.items() if name != "_threads"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _threads=ThreadPoolExecutor(FILES_AT_A_TIME))
 
     def __call__(self, rows: Sequence[tuple[int, tuple[Placement, ...]]]) -> Batch:
         batch = self._empty(len(rows))
@@ -178,8 +187,7 @@ class _Assembler:
             for segment, placement in enumerate(placements):
                 stretch = self._place(row, segment, placement, generator)
                 stretches.setdefault(placement.source, []).append(stretch)
-        for source, wanted in stretches.items():
-            self._sources[source].windows.signal.read(wanted)
+        read_all([(self._sources[source].windows.signal, own) for source, own in stretches.items()], self._threads)
         return batch
 
     def _empty(self, rows: int) -> Batch:

@@ -1,9 +1,13 @@
-"""Reads stretches of stored signal: the records of one montage, at random."""
+"""Reads stretches of stored signal: the records of montages, at random."""
 
 import math
+import os
+import resource
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +19,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from labram_jax.data.schema import RECORD_SAMPLES
 from labram_jax.errors import InputError
 
-_FILES_AT_A_TIME = 8
+FILES_AT_A_TIME = 8
 _HEAD_BYTES = 64  # of a record, more than precede its samples
 
 
@@ -44,58 +48,99 @@ class Stretch(NamedTuple):
 class Signal:
     """The records of one montage: `shards` in order with the number of records of each.
 
-    electrodes, dtype: of the samples of a record. Files open when first read, and several are read at once.
+    electrodes, dtype: of the samples of a record. Files open when first read, and those read longest ago close when
+    half of the files that this process may open are.
     """
 
     def __init__(self, shards: Sequence[Path], lengths: Sequence[int], electrodes: int, dtype: str):
-        self._shards, self._lengths, self._electrodes = tuple(shards), tuple(lengths), electrodes
-        self.dtype = np.dtype(dtype)
+        self._shards, self._lengths = tuple(shards), tuple(lengths)
+        self._electrodes, self.dtype = electrodes, np.dtype(dtype)
+        self._ends = np.cumsum(self._lengths)
         self._marker = _marker(electrodes * RECORD_SAMPLES * self.dtype.itemsize)
-        self._ends = np.cumsum(lengths, dtype=np.int64)
-        self._readers: dict[int, ArrayRecordReader] = {}
-        self._threads = ThreadPoolExecutor(_FILES_AT_A_TIME)  # none starts before it is needed
+        self._readers: OrderedDict[int, ArrayRecordReader] = OrderedDict()  # the one used last is last
         self._lock = threading.Lock()
 
     def __reduce__(self):
-        # Open files and threads do not travel to another process.
+        # Open files do not travel to another process.
         return Signal, (self._shards, self._lengths, self._electrodes, str(self.dtype))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
     def read(self, stretches: Sequence[Stretch]) -> None:
-        """Fills the `out` of all stretches; every record that they share is read once, and files side by side.
+        """Fills the `out` of all stretches; every record that they share is read once.
 
         Raises InputError where a record cannot be read.
         """
-        wanted = np.unique(np.concatenate([stretch.records for stretch in stretches]))
-        shards = np.searchsorted(self._ends, wanted, side="right")
-        own = [(int(shard), wanted[shards == shard]) for shard in np.unique(shards)]
-        parts = [self._read(*own[0])] if len(own) == 1 else self._threads.map(lambda pair: self._read(*pair), own)
-        decoded = {number: record for part in parts for number, record in part}
-        for stretch in stretches:
-            _fill(stretch, decoded)
+        read_all([(self, stretches)])
 
-    def _read(self, shard: int, numbers: Int64[np.ndarray, "records"]) -> list[tuple[int, np.ndarray]]:
+    def by_shard(self, stretches: Sequence[Stretch]) -> list[tuple[int, Int64[np.ndarray, "records"]]]:
+        """Returns the records of all stretches, each once, by the number of their shard."""
+        if not stretches:
+            return []
+        wanted = np.unique(np.concatenate([stretch.records for stretch in stretches]))
+        shards, firsts = np.unique(np.searchsorted(self._ends, wanted, side="right"), return_index=True)
+        return list(zip(shards.tolist(), np.split(wanted, firsts[1:]), strict=True))
+
+    def records(self, shard: int, numbers: Int64[np.ndarray, "records"]) -> dict[int, Float[np.ndarray, "C samples"]]:
+        """Returns records of a shard by their numbers in the montage; errors as in `read`."""
         first = int(self._ends[shard]) - self._lengths[shard]
         try:
-            records = self._reader(shard).read((numbers - first).tolist())
-            return [(number, self._decode(record)) for number, record in zip(numbers.tolist(), records, strict=True)]
-        except (RuntimeError, ValueError, IndexError) as error:
+            reader = self._reader(shard)
+            # One at a time: for several the library starts threads, which take longer than what they read.
+            return {number: self._decode(*reader.read([number - first])) for number in numbers.tolist()}
+        except (OSError, RuntimeError, ValueError, IndexError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{self._shards[shard]} cannot be read, so it is damaged: copy or prepare the corpus again."
+                f"{self._shards[shard]} cannot be read ({reason}): if the file is damaged, copy or prepare the corpus "
+                "again."
             ) from error
 
     def _reader(self, shard: int) -> ArrayRecordReader:
         with self._lock:
             if shard not in self._readers:
-                self._readers[shard] = ArrayRecordReader(str(self._shards[shard]), options="readahead_buffer_size:0")
+                path = str(self._shards[shard])
+                while self._readers and _files_are_many(path):
+                    self._readers.popitem(last=False)  # it closes once no thread reads from it
+                self._readers[shard] = ArrayRecordReader(path, options="readahead_buffer_size:0")
+            self._readers.move_to_end(shard)
             return self._readers[shard]
 
     def _decode(self, record: bytes) -> Float[np.ndarray, "C samples"]:
         start = record.index(self._marker, 0, _HEAD_BYTES) + len(self._marker)
         shape = (self._electrodes, RECORD_SAMPLES)
         return np.frombuffer(record, self.dtype, math.prod(shape), start).reshape(shape)
+
+
+def read_all(wanted: Sequence[tuple[Signal, Sequence[Stretch]]], threads: ThreadPoolExecutor | None = None) -> None:
+    """Fills stretches of several montages as `Signal.read` does, with `threads` up to 8 files side by side."""
+    jobs = [
+        (own, shard, numbers)
+        for own, (signal, stretches) in enumerate(wanted)
+        for shard, numbers in signal.by_shard(stretches)
+    ]
+    # Some shards at a time, since handing over takes a while too.
+    step = max(-(-len(jobs) // FILES_AT_A_TIME), 1)
+    groups = [jobs[first : first + step] for first in range(0, len(jobs), step)]
+
+    def read(group: list) -> list[tuple[int, dict[int, np.ndarray]]]:
+        return [(own, wanted[own][0].records(shard, numbers)) for own, shard, numbers in group]
+
+    decoded: list[dict[int, np.ndarray]] = [{} for _ in wanted]
+    each = map if threads is None or len(groups) == 1 else threads.map
+    for own, records in chain.from_iterable(each(read, groups)):
+        decoded[own] |= records
+    for records, (_, stretches) in zip(decoded, wanted, strict=True):
+        for stretch in stretches:
+            _fill(stretch, records)
+
+
+def _files_are_many(path: str) -> bool:
+    """Whether half of the files that this process may open are open: a new one gets the lowest number that is free."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    file = os.open(path, os.O_RDONLY)
+    os.close(file)
+    return limit != resource.RLIM_INFINITY and file >= limit // 2
 
 
 def _marker(payload: int) -> bytes:

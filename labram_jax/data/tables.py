@@ -55,6 +55,7 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             keep_default_na=False,
             na_values={name: [""] for name in numbers},
             float_precision="round_trip",
+            lineterminator="\n",  # as they are written: a name may hold a carriage return
             encoding="utf-8",
         )
         return table[list(columns)]

@@ -5,7 +5,6 @@ two starts and follow each other by the stride; those that touch an excluded str
 are left out. Positions are samples at 200 Hz from the start of a piece.
 """
 
-import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -49,6 +48,13 @@ class _Runs(NamedTuple):
     count: Int64[np.ndarray, "runs"]
 
 
+class _Stretches(NamedTuple):
+    """Stretches of all pieces in turn, in samples, by where they begin; `end` is the latest end so far."""
+
+    begin: Int64[np.ndarray, "N"]
+    end: Int64[np.ndarray, "N"]
+
+
 class WindowIndex:
     """The windows of one montage in one split, in order, kept as runs: its size does not grow with their number.
 
@@ -81,7 +87,8 @@ class WindowIndex:
         self.samples, self.stride = self.seconds * RATE_HZ, _stride_samples(self.seconds, stride_seconds)
         self.dropped: Counter[str] = Counter()
         self.bad_electrodes: Counter[str] = Counter()
-        self._quality, self._limits = quality, info.quality
+        self._file = quality.filename if isinstance(quality, np.memmap) else None
+        self._quality, self._limits = np.asarray(quality), info.quality
         self._judged = _MARKED if info.quality.bad_electrodes is None else np.uint8(255)
         pieces = tables.pieces[tables.pieces["montage"] == montage].reset_index(drop=True)
         spans = tables.spans[tables.spans["split"] == split]
@@ -90,9 +97,16 @@ class WindowIndex:
         self.labels = _labels(spans, info)
         self._first_records, self._first_seconds = pieces["first_record"].to_numpy(), pieces["first_second"].to_numpy()
         self._start_seconds = pieces["start_seconds"].to_numpy()
-        self._flagged = self._flagged_pieces(pieces)
-        excluded = _excluded_samples(tables.excluded, pieces)
-        self._runs = self._keep(_candidates(spans, pieces, self.samples, self.stride), excluded)
+        seconds_of = [
+            self._flagged_seconds(*piece) for piece in zip(self._first_seconds, pieces["samples"], strict=True)
+        ]
+        self._flagged = np.array([len(own) > 0 for own in seconds_of], dtype=bool)
+        flagged = np.concatenate([np.zeros(0, dtype=np.int64), *seconds_of]) * RATE_HZ
+        self._runs = self._keep(
+            _candidates(spans, pieces, self.samples, self.stride),
+            _stretches(*_excluded_samples(tables.excluded, pieces)),
+            _stretches(flagged, flagged + RATE_HZ),
+        )
         self._ends = np.cumsum(self._runs.count)
 
     def __len__(self) -> int:
@@ -100,15 +114,12 @@ class WindowIndex:
 
     def __getstate__(self) -> dict:
         # Flags on disk do not travel to another process, only where they are.
-        state = dict(self.__dict__)
-        if isinstance(self._quality, np.memmap):
-            state["_quality"] = self._quality.filename
-        return state
+        return {**self.__dict__, "_quality": self._quality if self._file is None else None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if not isinstance(self._quality, np.ndarray):
-            self._quality = np.load(self._quality, mmap_mode="r")
+        if self._file is not None:
+            self._quality = np.asarray(np.load(self._file, mmap_mode="r"))
 
     def place(self, index: int) -> Place:
         """Returns where window `index` (from 0) is."""
@@ -130,7 +141,9 @@ class WindowIndex:
         """Returns which electrodes are bad in a window; None where none is, for the sake of speed."""
         if not self._flagged[place.piece]:
             return None
-        bad = (self._flags(place.piece, np.array([place.start]))[0] & self._judged) != 0
+        begin = int(self._first_seconds[place.piece]) * RATE_HZ + place.start
+        seconds = self._quality[begin // RATE_HZ : (begin + self.samples - 1) // RATE_HZ + 1]
+        bad = (np.bitwise_or.reduce(seconds, axis=0) & self._judged) != 0
         return bad if bad.any() else None
 
     def window_labels(self) -> np.ndarray | None:
@@ -143,56 +156,66 @@ class WindowIndex:
         arrays = [*self._runs, self._ends, self._first_records, self._first_seconds, self._start_seconds, self._flagged]
         return sum(array.nbytes for array in arrays)
 
-    def _flagged_pieces(self, pieces: pd.DataFrame) -> Bool[np.ndarray, "pieces"]:
-        """Returns which pieces have a flag in any second, so that all others need no look."""
-        stops = self._first_seconds + -(-pieces["samples"].to_numpy() // RATE_HZ)
-        return np.array(
-            [self._quality[start:stop].any() for start, stop in zip(self._first_seconds, stops, strict=True)],
-            dtype=bool,
-        )
+    def _flagged_seconds(self, first_second: int, samples: int) -> Int64[np.ndarray, "seconds"]:
+        """Returns which seconds of a piece, as rows of the flags, have any flag."""
+        flags = self._quality[first_second : first_second - (-samples // RATE_HZ)]
+        # Most pieces have none, and all at once is much faster than row by row.
+        return first_second + np.flatnonzero(flags.any(axis=1)) if flags.any() else np.zeros(0, dtype=np.int64)
 
-    def _flags(self, piece: int, starts: Int64[np.ndarray, "N"]) -> UInt8[np.ndarray, "N C"]:
+    def _keep(self, candidates: _Runs, excluded: _Stretches, flagged: _Stretches) -> _Runs:
+        """Leaves out the windows that cannot be used, and counts them.
+
+        The time of `excluded` and `flagged` is that of the flags: all pieces of the montage in turn, in samples.
+        """
+        begin = self._first_seconds[candidates.piece] * RATE_HZ + candidates.start
+        end = begin + self.stride * (candidates.count - 1) + self.samples
+        odd = _touch(begin, end, excluded) | _touch(begin, end, flagged)
+        even, odd = np.flatnonzero(~odd), np.flatnonzero(odd)
+        # What is kept: numbers of candidates, steps from their first window, numbers of windows.
+        kept = [(even, np.zeros(len(even), dtype=np.int64), candidates.count[even])]
+        ends = np.cumsum(candidates.count[odd])
+        for first in range(0, int(ends[-1]) if len(ends) else 0, _JUDGED):
+            windows = np.arange(first, min(first + _JUDGED, int(ends[-1])))
+            run = np.searchsorted(ends, windows, side="right")
+            number, step = odd[run], windows - (ends[run] - candidates.count[odd[run]])
+            keep = self._judge(begin[number] + step * self.stride, excluded, flagged)
+            number, step = number[keep], step[keep]
+            new = (np.diff(number, prepend=-1) != 0) | (np.diff(step, prepend=-1) != 1)
+            firsts = np.flatnonzero(new)
+            kept.append((number[firsts], step[firsts], np.diff(firsts, append=len(number))))
+        self.dropped, self.bad_electrodes = +self.dropped, +self.bad_electrodes  # without zeros
+        number, step, count = (np.concatenate(columns) for columns in zip(*kept, strict=True))
+        order = np.argsort(number, kind="stable")
+        number, step, count = number[order], step[order], count[order]
+        start = candidates.start[number] + step * self.stride
+        return _Runs(candidates.piece[number], candidates.span[number], start, count)
+
+    def _judge(self, begin: Int64[np.ndarray, "N"], excluded: _Stretches, flagged: _Stretches) -> Bool[np.ndarray, "N"]:
+        """Returns which of the windows that begin there can be used."""
+        end = begin + self.samples
+        touched = _touch(begin, end, excluded)
+        looked_at = np.flatnonzero(_touch(begin, end, flagged) & ~touched)
+        flags = self._flags(begin[looked_at])
+        useless = _useless(flags, self._limits)
+        self.dropped["annotated as bad"] += int(touched.sum())
+        for reason, mask in useless.items():
+            self.dropped[reason] += int(mask.sum())
+        dropped = np.logical_or.reduce([*useless.values()])
+        judged = flags[~dropped] & self._judged
+        for kind, bit in QUALITY.items():
+            self.bad_electrodes[kind] += int(np.count_nonzero(judged & bit))
+        keep = ~touched
+        keep[looked_at[dropped]] = False
+        return keep
+
+    def _flags(self, begin: Int64[np.ndarray, "N"]) -> UInt8[np.ndarray, "N C"]:
         """Returns all that is wrong, in any second that a window touches, with each of its electrodes."""
-        first, last = starts // RATE_HZ, (starts + self.samples - 1) // RATE_HZ
-        rows = self._first_seconds[piece] + first
-        flags = np.array(self._quality[rows])
-        for _ in range(int((last - first).max())):
-            rows = np.minimum(rows + 1, self._first_seconds[piece] + last)
+        rows, last = begin // RATE_HZ, (begin + self.samples - 1) // RATE_HZ
+        flags = self._quality[rows]
+        for _ in range(self.seconds if len(begin) else 0):
+            rows = np.minimum(rows + 1, last)
             flags |= self._quality[rows]
         return flags
-
-    def _keep(self, candidates: _Runs, excluded: dict[int, np.ndarray]) -> _Runs:
-        """Leaves out the windows that cannot be used, and counts them."""
-        runs: list[_Runs] = []
-        odd = self._flagged[candidates.piece] | np.isin(candidates.piece, list(excluded))
-        previous = 0
-        for number in np.flatnonzero(odd).tolist():
-            runs.append(_Runs(*(column[previous:number] for column in candidates)))
-            runs += self._judge(_Runs(*(column[number] for column in candidates)), excluded)
-            previous = number + 1
-        runs.append(_Runs(*(column[previous:] for column in candidates)))
-        return _Runs(*(np.concatenate(columns).astype(np.int64) for columns in zip(*runs, strict=True)))
-
-    def _judge(self, run: _Runs, excluded: dict[int, np.ndarray]) -> list[_Runs]:
-        """Returns the parts of one run that can be used."""
-        piece, kept = int(run.piece), []
-        for first in range(0, int(run.count), _JUDGED):
-            starts = run.start + self.stride * np.arange(first, min(first + _JUDGED, int(run.count)), dtype=np.int64)
-            touched = _touches(starts, self.samples, excluded.get(piece))
-            flags = self._flags(piece, starts)
-            useless = _useless(flags, self._limits)
-            self.dropped["annotated as bad"] += int(touched.sum())
-            for reason, mask in useless.items():
-                self.dropped[reason] += int((mask & ~touched).sum())
-            keep = ~np.logical_or.reduce([touched, *useless.values()])
-            judged = flags[keep] & self._judged
-            for kind, bit in QUALITY.items():
-                self.bad_electrodes[kind] += int(((judged & bit) != 0).sum())
-            kept.append(starts[keep])
-        self.dropped, self.bad_electrodes = +self.dropped, +self.bad_electrodes  # without zeros
-        starts = np.concatenate(kept)
-        parts = np.split(starts, np.flatnonzero(np.diff(starts) != self.stride) + 1)
-        return [_Runs(*np.array([[piece], [run.span], [p[0]], [len(p)]], dtype=np.int64)) for p in parts if len(p)]
 
 
 def _stride_samples(seconds: int, stride_seconds: float | None) -> int:
@@ -226,25 +249,28 @@ def _candidates(spans: pd.DataFrame, pieces: pd.DataFrame, samples: int, stride:
     return _Runs(met["piece"].to_numpy()[some], met["span"].to_numpy()[some], start[some], count[some])
 
 
-def _excluded_samples(excluded: pd.DataFrame, pieces: pd.DataFrame) -> dict[int, Int64[np.ndarray, "stretches 2"]]:
-    """Returns, for each piece that has any, its excluded stretches in samples."""
-    met = excluded.merge(pieces[["recording", "start_seconds", "samples"]].reset_index(names="piece"), on="recording")
-    edges = np.stack([met["start"] - met["start_seconds"], met["stop"] - met["start_seconds"]], axis=1) * RATE_HZ
-    found: dict[int, list] = {}
-    for piece, samples, (start, stop) in zip(met["piece"].tolist(), met["samples"].tolist(), edges, strict=True):
-        begin, end = max(math.floor(start + _ROUNDING), 0), min(math.ceil(stop - _ROUNDING), samples)
-        if begin < end:
-            found.setdefault(piece, []).append((begin, end))
-    return {piece: np.array(sorted(stretches), dtype=np.int64) for piece, stretches in found.items()}
+def _excluded_samples(
+    excluded: pd.DataFrame, pieces: pd.DataFrame
+) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
+    """Returns where excluded stretches begin and end in the pieces that they meet, in the time of the flags."""
+    met = excluded.merge(pieces, on="recording")
+    start, stop = ((met[edge] - met["start_seconds"]).to_numpy() * RATE_HZ for edge in ("start", "stop"))
+    begin = np.maximum(np.floor(start + _ROUNDING), 0).astype(np.int64)
+    end = np.minimum(np.ceil(stop - _ROUNDING), met["samples"].to_numpy()).astype(np.int64)
+    some, first = begin < end, met["first_second"].to_numpy() * RATE_HZ
+    return (first + begin)[some], (first + end)[some]
 
 
-def _touches(
-    starts: Int64[np.ndarray, "N"], samples: int, stretches: Int64[np.ndarray, "stretches 2"] | None
-) -> Bool[np.ndarray, "N"]:
-    touched = np.zeros(len(starts), dtype=bool)
-    for begin, end in [] if stretches is None else stretches.tolist():
-        touched[np.searchsorted(starts, begin - samples, side="right") : np.searchsorted(starts, end)] = True
-    return touched
+def _stretches(begin: Int64[np.ndarray, "N"], end: Int64[np.ndarray, "N"]) -> _Stretches:
+    order = np.argsort(begin, kind="stable")
+    # The first stretch that ends behind a moment is then found by bisection, also where stretches overlap.
+    return _Stretches(begin[order], np.maximum.accumulate(end[order]))
+
+
+def _touch(begin: Int64[np.ndarray, "N"], end: Int64[np.ndarray, "N"], stretches: _Stretches) -> Bool[np.ndarray, "N"]:
+    """Returns which of [begin, end) have a sample in common with any of the stretches."""
+    place = np.searchsorted(stretches.end, begin, side="right")
+    return np.append(stretches.begin, np.iinfo(np.int64).max)[place] < end
 
 
 def _useless(flags: UInt8[np.ndarray, "N C"], limits: QualityLimits) -> dict[str, Bool[np.ndarray, "N"]]:

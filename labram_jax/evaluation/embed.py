@@ -8,11 +8,12 @@ import pandas as pd
 from jaxtyping import Bool
 
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.remote import is_address
 from labram_jax.data.schema import CORPUS_FILE, EXCLUDED_COLUMNS, PIECE_COLUMNS, SPAN_COLUMNS, CorpusInfo
 from labram_jax.data.tables import Tables
 from labram_jax.data.windows import WindowIndex, default_seconds
 from labram_jax.errors import InputError
-from labram_jax.evaluation.heldout import chunks
+from labram_jax.evaluation.heldout import CHUNK, chunks
 from labram_jax.inference import Eeg, Model, Pooling, Tokenizer, load
 from labram_jax.progress import Progress
 
@@ -41,11 +42,11 @@ def embed(
     out = Path(out)
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it first.")
-    model, source = load(checkpoint), Path(source)
-    if (source / CORPUS_FILE).is_file():
+    model = load(checkpoint)
+    if is_address(source) or (Path(source) / CORPUS_FILE).is_file():
         arrays = _corpus(model, Corpus.open(source), pool, window_seconds, stride_seconds)
     else:
-        arrays = _recording(model, source, pool, window_seconds, stride_seconds, notch)
+        arrays = _recording(model, Path(source), pool, window_seconds, stride_seconds, notch)
     part = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
@@ -112,12 +113,16 @@ def _recording(
         why = f"all were left out ({causes})" if causes else f"it lasts {cleaned.seconds:.1f} s; give --window-seconds"
         raise InputError(f"{path} has no window of {seconds} s that can be used: {why}.")
     places = [index.place(number) for number in range(len(index))]
-    eeg = np.stack([cleaned.pieces[p.piece].eeg[:, p.start : p.start + index.samples] for p in places])
     nothing = np.zeros(len(cleaned.electrodes), bool)
     bad = np.stack([nothing if (own := index.bad(place)) is None else own for place in places])
+    features = []
+    for start in range(0, len(places), CHUNK):  # overlapping windows together may be much more than the recording
+        own = slice(start, start + CHUNK)
+        eeg = np.stack([cleaned.pieces[p.piece].eeg[:, p.start : p.start + index.samples] for p in places[own]])
+        features.append(_features(model, eeg, cleaned.electrodes, pool, bad[own]))
     name = f"{len(cleaned.electrodes)}ch"
     return {
-        f"{name}/features": _features(model, eeg, cleaned.electrodes, pool, bad),
+        f"{name}/features": np.concatenate(features),
         f"{name}/electrodes": np.asarray(cleaned.electrodes),
         f"{name}/bad": bad,
         f"{name}/recording": np.asarray([path.name] * len(places)),

@@ -19,14 +19,14 @@ def inspect(path: str | Path) -> str:
     """Describes whatever lies at `path`; raises InputError where there is nothing, or nothing known."""
     path = Path(path)
     try:
-        there = path.exists()
+        there, is_corpus = path.exists(), (path / CORPUS_FILE).is_file()
     except PermissionError as error:
         raise InputError(
-            f"{path} may not be read (permission denied): change the permissions of its folder."
+            f"{path} may not be read (permission denied): change its permissions, or its folder's."
         ) from error
     if not there:
         raise InputError(f"There is nothing at {path}: check the path.")
-    if (path / CORPUS_FILE).is_file():
+    if is_corpus:
         return describe(Corpus.open(path))
     if path.suffix.lower() in SUFFIXES or (path.is_dir() and is_foreign(path)):
         return import_model(path).report.summary()

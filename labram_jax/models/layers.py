@@ -27,9 +27,9 @@ def named(x: Float[Array, "..."], *names: str | None) -> Float[Array, "..."]:
     return nn.with_logical_constraint(x, names)
 
 
-def normal_initializer(recipe: str) -> Initializer:
+def normal_initializer(initialisation: str) -> Initializer:
     """Standard deviation 0.02, which the reference cuts at +-0.02 in pretraining (and at +-2, never reached, else)."""
-    if recipe == "pretraining":
+    if initialisation == "pretraining":
         return nn.initializers.truncated_normal(0.02, lower=-1.0, upper=1.0)
     return nn.initializers.normal(0.02)
 

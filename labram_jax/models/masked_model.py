@@ -29,8 +29,8 @@ class MaskedModel(nn.Module):
 
     def setup(self):
         config, compute = self.config, self.compute
-        width, recipe = config.encoder.width, config.encoder.initialisation
-        initial = normal_initializer(recipe)
+        width, initialisation = config.encoder.width, config.encoder.initialisation
+        initial = normal_initializer(initialisation)
         self.encoder = Encoder(config.encoder, compute)
         vector = nn.with_logical_partitioning(initial, ("width",))
         self.mask_token = self.param("mask_token", vector, (width,), parameter_dtype(compute))

@@ -36,7 +36,7 @@ def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
     if compute.code_chunk > 256:
         found.append(f"--compute.code-chunk {compute.code_chunk // 2} (fewer logits and distances at one time)")
     if rows > 1:
-        found.append(f"--data.batch-rows {data.batch_rows // 2} (another recipe: a smaller batch)")
+        found.append(f"--data.batch-rows {data.batch_rows // 2} (another training: a smaller batch)")
     return [*found, "more devices, or devices with more memory"]
 
 

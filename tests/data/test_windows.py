@@ -25,8 +25,12 @@ def index(
     split="train",
     seconds=4,
     stride=None,
+    folder=None,
 ) -> WindowIndex:
-    """pieces: (start_seconds, samples) of one recording; flags: (second, electrode, kind) over all pieces in turn."""
+    """pieces: (start_seconds, samples) of one recording; flags: (second, electrode, kind) over all pieces in turn.
+
+    With a `folder` the flags lie there on disk.
+    """
     lengths = [-(-samples // 200) for _, samples in pieces]
     rows, first_record, first_second = [], 0, 0
     for (start, samples), length in zip(pieces, lengths, strict=True):
@@ -35,6 +39,9 @@ def index(
     quality = np.zeros((first_second, ELECTRODES), np.uint8)
     for second, electrode, kind in flags:
         quality[second, electrode] |= QUALITY[kind]
+    if folder is not None:
+        np.save(folder / "quality.npy", quality)
+        quality = np.load(folder / "quality.npy", mmap_mode="r")
     tables = Tables(
         pd.DataFrame(rows, columns=PIECE_COLUMNS),
         pd.DataFrame(list(spans), columns=["recording", "subject", "split", "start", "stop", "label"]),
@@ -169,14 +176,12 @@ def test_the_index_grows_with_pieces_and_not_with_windows():
 
 
 def test_an_index_travels_to_another_process_without_the_flags_on_disk(tmp_path):
-    found = index([(0.0, 4000)], flags=[(5, 3, "flat")])
-    np.save(tmp_path / "quality.npy", found._quality)
-    found._quality = np.load(tmp_path / "quality.npy", mmap_mode="r")
-    again = pickle.loads(pickle.dumps(found))
-    assert (
-        isinstance(again._quality, np.memmap)
-        and again.bad(again.place(1)).tolist() == found.bad(found.place(1)).tolist()
-    )
+    found = index([(0.0, 4000)], flags=[(5, 3, "flat")], folder=tmp_path)
+    travelling = pickle.dumps(found)
+    again = pickle.loads(travelling)
+    assert again.bad(again.place(1)).tolist() == found.bad(found.place(1)).tolist() == [e == 3 for e in range(10)]
+    long = index([(0.0, 200 * 20_000)], flags=[(5, 3, "flat")], folder=tmp_path)
+    assert len(pickle.dumps(long)) == pytest.approx(len(travelling), abs=100)
 
 
 def test_usual_lengths_make_about_256_patches():

@@ -311,10 +311,32 @@ def test_a_name_that_is_no_text_is_a_reason(paths, tmp_path):
     assert str(report).encode("utf-8") and "bad \\udcff" in (tmp_path / "out" / "recordings.csv").read_text("utf-8")
 
 
+def test_names_may_hold_whatever_a_table_can(paths, tmp_path):
+    rows = [span(paths[0])._replace(recording=name, path=path) for name, path in zip(' a\n"b,', paths, strict=False)]
+    rows += [span(paths[3])._replace(recording="a\rb")]
+    report = build(table_of(rows), tmp_path / "out")
+    assert [entry.recording for entry in report.unusable] == ["a\\rb"]
+    assert "holds a carriage return" in report.unusable[0].reason
+    assert sorted(Tables.read(tmp_path / "out", report.info).pieces["recording"]) == sorted(' a\n"')
+    rows = pd.read_csv(tmp_path / "out" / "recordings.csv", keep_default_na=False)
+    assert rows["recording"].tolist() == [*' a\n"', "a\\rb"]
+
+
 def test_spans_outside_of_a_recording_are_a_reason(paths, tmp_path):
     table = table_of([span(paths[0], split=None), span(paths[1], 30.0, 40.0, split=None)], split=Split("time"))
     (unusable,) = build(table, tmp_path / "out").unusable
     assert unusable.recording == "b" and "outside of it (the recording has 20.0 s)" in unusable.reason
+
+
+def test_what_the_table_says_of_a_recording_is_a_note(paths, tmp_path):
+    rows = [span(paths[0], 2.0, 8.0), span(paths[0], 25.0, 30.0), span(paths[1])._replace(subject=None)]
+    report = build(table_of(rows), tmp_path / "out")
+    assert [entry.notes[-1] for entry in report.recordings] == [
+        "spans that begin behind its end were left out (1).",
+        "nobody says who was recorded: it counts as a subject of its own.",
+    ]
+    assert report.tables.spans["start"].tolist() == [2.0, 0.0] and report.subjects == {"train": ["b", "subject-a"]}
+    assert "(1 recording): nobody says who was recorded" in str(report)
 
 
 def test_nothing_usable_leaves_nothing_behind(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from sentences import refuses
 from small_runs import MONTAGES, SPLITS, write_corpus
 
+from labram_jax.data.remote import CACHE
 from labram_jax.data.schema import SPLITS as SPLIT_NAMES
 from labram_jax.evaluation.embed import embed
 
@@ -37,14 +38,16 @@ def test_windows_of_a_corpus_keep_what_is_known_of_them(trained_encoder, pretrai
         assert (found["subject"][-1], found["recording"][-1]) == (windows[-1].subject, windows[-1].recording)
 
 
-def test_tokenizers_write_codes_and_corpora_without_labels_none(trained_tokenizer, tokenizer_run, tmp_path):
+def test_tokenizers_write_codes_and_corpora_without_labels_none(tokenizer_run, tmp_path, monkeypatch):
     corpus = write_corpus(tmp_path / "plain", MONTAGES[:1], {"train": 12}, label=None)
     out = tmp_path / "codes.npz"
     embed(tokenizer_run, corpus.path, out)
     arrays = contents(out)
     assert arrays["4ch/features"].shape == (12, 4, 2) and arrays["4ch/features"].dtype == np.int32
     assert "4ch/label" not in arrays
-    embed(tokenizer_run, corpus.path, tmp_path / "short.npz", window_seconds=1, stride_seconds=0.5)
+    # From an address too, at any length and stride.
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    embed(tokenizer_run, f"file://{corpus.path}", tmp_path / "short.npz", window_seconds=1, stride_seconds=0.5)
     assert contents(tmp_path / "short.npz")["4ch/features"].shape == (36, 4, 1)
 
 

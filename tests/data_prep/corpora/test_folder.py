@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,9 @@ def test_events_of_a_dataset_become_windows(write_edf, windows_of, tmp_path):
         )
     options = Options(events_column="trial_type", fractions=(0.5, 0.0, 0.5), jobs=1, quality="finite")
     report = prepare("folder", path.parents[2], tmp_path / "out", options)
-    assert report.info.classes == ("left", "right")
+    assert report.info.classes == ("left", "right") and report.info.window_seconds is None
+    assert table(path.parents[2], replace(options, event_seconds=3.0)).window_seconds == 3
+    assert table(path.parents[2], replace(options, event_seconds=2.5)).window_seconds is None
     windows = windows_of(tmp_path / "out", 2)
     found = [(window.start_seconds, window.label) for split, window in windows if split == "test"]
     assert found == [(pytest.approx(1.335), 1), (11.0, 0), (13.0, 0)]

@@ -80,6 +80,14 @@ def test_a_fif_is_cut_at_its_skips_and_joins_wherever_its_clock_starts(tmp_path,
     assert header.annotations[-1][:2] == pytest.approx((30.25 - first, 1.0), abs=1e-5)
 
 
+def test_times_that_a_fif_rounds_are_those_of_samples(tmp_path):
+    raw = mne.io.RawArray(noise(6, 250.0, 100.0) * 1e-6, mne.create_info(list(MONTAGE), 250.0, "eeg"), 98_765)
+    raw.set_annotations(mne.Annotations([60.0, 70.0011], [4.0, 0.0], ["bad_blink", "T1"]))
+    bad, trial = open_recording(saved(raw, tmp_path / "a_raw.fif")).header.annotations
+    assert bad == (60.0, 4.0, "bad_blink")  # it touches no sample before
+    assert trial.start_seconds == pytest.approx(70.0011, abs=1e-4) and trial.start_seconds != 70.0
+
+
 def test_samples_are_left_out_where_a_fif_does_not_tell_the_cut_exactly(tmp_path):
     raw = raw_of(noise(6, RATE, 10.0), RATE, annotations=[(5.0, 0.0, "BAD boundary")])
     later = mne.io.RawArray(raw.get_data(), raw.info, first_samp=round(80_000 * RATE), verbose="ERROR")
@@ -275,6 +283,10 @@ def test_warnings_become_notes_once_and_are_not_printed(tmp_path, capfd):
     assert before == (logging.getLogger("mne").handlers[:], mne.utils.get_config("MNE_LOGGING_LEVEL"))
 
 
+def test_what_mne_thinks_of_a_name_is_no_note(tmp_path):
+    assert open_recording(saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "night.fif")).header.notes == ()
+
+
 @pytest.mark.parametrize("naming", ["neuromag", "bids"])
 def test_parts_of_one_fif_are_one_recording(tmp_path, naming):
     raw = raw_of(noise(6, RATE, 900.0), RATE)
@@ -372,6 +384,16 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
                 open_recording(path)
 
 
+def test_a_reader_that_names_no_file_is_quoted(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError("File does not have read permissions: a_raw-1.fif")
+
+    path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a_raw.fif")
+    monkeypatch.setattr(mne.io, "read_raw_fif", fail)
+    with pytest.raises(InputError, match=r"a_raw.fif may not be read \(PermissionError: .*a_raw-1.fif\): change"):
+        open_recording(path)
+
+
 def _closed(path):
     raise PermissionError(13, "Permission denied", str(path))
 
@@ -395,8 +417,11 @@ def test_epochs_are_told_from_recordings(tmp_path):
     raw = raw_of(noise(6, RATE, 10.0), RATE)
     epochs = mne.make_fixed_length_epochs(raw, 2.0, preload=True, verbose="ERROR")
     mne.export.export_epochs(tmp_path / "a.set", epochs, verbose="ERROR")
-    with pytest.raises(InputError, match=r"it holds epochs; give the continuous recording"):
+    with pytest.raises(InputError, match=r"it holds epochs, an average or the like; give the continuous recording"):
         open_recording(tmp_path / "a.set")
+    epochs.save(tmp_path / "a-epo.fif", verbose="ERROR")
+    with pytest.raises(InputError, match=r"it holds epochs, an average or the like"):
+        open_recording(tmp_path / "a-epo.fif")
 
 
 def test_a_companion_file_names_its_header(tmp_path):

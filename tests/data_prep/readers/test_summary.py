@@ -82,7 +82,8 @@ def test_what_is_not_finite_and_what_is_short_is_no_trouble(tmp_path):
 
 def test_a_rate_below_one_is_no_trouble(tmp_path):
     path = write_edf(tmp_path / "a.edf", [Signal("Cz", np.arange(10.0))], 10, record_seconds="30")
-    assert "1 channels, 0.0333333 Hz, 300.0 s" in str(inspect(path))
+    said = str(inspect(path))
+    assert "1 channels, 0.0333333 Hz, 300.0 s" in said and "SUSPICIOUS: It has 0.0333333 samples a second" in said
 
 
 def test_at_most_a_minute_of_the_first_pieces_is_read(tmp_path, monkeypatch):

@@ -50,6 +50,12 @@ def test_parts_of_one_recording_are_one(tmp_path):
     assert found_in(tmp_path) == ["bids/sub-01_task-rest_split-01_eeg.fif", "long_raw.fif"]
 
 
+def test_a_first_part_may_have_been_renamed(tmp_path):
+    write_fif(tmp_path / "a_eeg.fif", split_naming="bids", fmt="single")
+    (tmp_path / "a_split-01_eeg.fif").rename(tmp_path / "a longer name than before.fif")
+    assert len(list(tmp_path.iterdir())) > 1 and found_in(tmp_path) == ["a longer name than before.fif"]
+
+
 def test_numbered_files_that_do_not_go_on_are_recordings_of_their_own(tmp_path):
     for name in ("run_raw.fif", "run_raw-1.fif", "run_raw-2.fif"):
         raw_of(np.ones((6, 400)), 200.0).save(tmp_path / name, verbose="ERROR")

@@ -1,0 +1,74 @@
+"""Reading records: from many shards, side by side, and with few files open."""
+
+import pickle
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_corpora import MadeRecording, make_corpus
+
+from labram_jax.data.signal import Stretch, read_all
+
+SHARDS = 40
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    """Four seconds of two electrodes in each of many shards, whose samples are the numbers from 0 on."""
+    samples = np.arange(SHARDS * 2 * 800, dtype=np.float32).reshape(SHARDS, 2, 800)
+    recordings = [
+        MadeRecording(f"r{n:02}", "s", ("CZ", "PZ"), eeg, [(0.0, 4.0, "train", 0)]) for n, eeg in enumerate(samples)
+    ]
+    folder = tmp_path_factory.mktemp("signal") / "many"
+    return make_corpus(folder, recordings, dtype="float32", recordings_per_shard=1).windows("train", 4)
+
+
+def expected(numbers) -> np.ndarray:
+    return np.arange(SHARDS * 2 * 800, dtype=np.float32).reshape(SHARDS, 2, 800)[list(numbers)]
+
+
+def open_files() -> list[int]:
+    return [int(file.name) for file in Path("/dev/fd").iterdir()]
+
+
+def test_stretches_share_records_and_shards_may_come_in_any_order(windows):
+    (montage,) = windows.montages
+    assert montage.read([]) == []
+    numbers = [39, 0, 17, 0, 38]
+    np.testing.assert_array_equal(np.stack([window.eeg for window in montage.read(numbers)]), expected(numbers))
+    out = np.zeros((2, 1, 450), np.float32)
+    second = np.array([False, True])
+    stretches = [Stretch(2 * 5, start, second, own) for start, own in zip((10, 350), out, strict=True)]
+    assert [(shard, records.tolist()) for shard, records in montage.signal.by_shard(stretches)] == [(5, [10, 11])]
+    montage.signal.read(stretches)
+    np.testing.assert_array_equal(out[:, 0], [expected([5])[0, 1, start : start + 450] for start in (10, 350)])
+
+
+def test_threads_read_what_one_reads(windows):
+    (montage,) = windows.montages
+    twin = pickle.loads(pickle.dumps(montage.signal))
+    out = np.zeros((2, SHARDS, 2, 800), np.float32)
+    wanted = [
+        (signal, [Stretch(2 * n, 0, None, own[n]) for n in range(SHARDS)])
+        for signal, own in zip((montage.signal, twin), out, strict=True)
+    ]
+    with ThreadPoolExecutor(4) as threads:
+        read_all(wanted, threads)
+    np.testing.assert_array_equal(out[0], expected(range(SHARDS)))
+    np.testing.assert_array_equal(out[0], out[1])
+
+
+def test_more_shards_can_be_read_than_files_can_be_open(windows):
+    fresh = pickle.loads(pickle.dumps(windows.montages[0]))  # which has no file open
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(open_files())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * (highest + 6), hard))
+    try:
+        with ThreadPoolExecutor(4) as threads:  # files close while other threads read from them
+            found = list(threads.map(lambda number: fresh[number].eeg, [*range(SHARDS)] * 5))
+        assert len(open_files()) <= highest + 8
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    np.testing.assert_array_equal(np.stack(found[-SHARDS:]), expected(range(SHARDS)))
