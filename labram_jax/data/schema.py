@@ -48,8 +48,9 @@ SAMPLES = 200  # of a patch: one second
 UNITS = "microvolts"
 NO_CLASS = -1  # the class index of a window without a label; in a vector, NaN
 
-# Windows of one to some ten seconds are read fastest from records of this length (`python benchmarks/data.py`), and
-# a window of w seconds reads less than w + 2 * RECORD_SECONDS of them.
+# Windows of one second apart read fastest from records of this length; from records of 4 s others take a fifth less
+# processor time, for up to a third more bytes (`python benchmarks/data.py`). A window of w seconds reads less than
+# w + 2 * RECORD_SECONDS of them.
 RECORD_SECONDS = 2
 RECORD_SAMPLES = RECORD_SECONDS * SAMPLES
 SIGNAL = "signal"  # the one TFDS split of a montage
