@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Float32, Int
@@ -52,9 +51,9 @@ class PatchBatch:
 
 def model_units(microvolts: Float[Array, "..."]) -> Float32[Array, "..."]:
     """Signal in units of 100 microvolts, rounded as float32 division rounds."""
-    # The barrier keeps XLA from multiplying by a rounded 1/100, which differs in the last bit.
-    unit = jax.lax.optimization_barrier(jnp.float32(MICROVOLTS_PER_UNIT))
-    return microvolts.astype(jnp.float32) / unit
+    wide = microvolts.astype(jnp.float32)
+    # By one number for all, XLA would multiply by its rounded inverse, which differs in the last bit.
+    return wide / jnp.where(jnp.isnan(wide), jnp.nan, jnp.float32(MICROVOLTS_PER_UNIT))
 
 
 def dense_batch(patches: Float[Array, "B L T"], electrode_ids: Int[Array, " C"], **extra) -> PatchBatch:
