@@ -25,10 +25,10 @@ from labram_jax.errors import InputError
 from labram_jax.models import TokenizerModel
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.program import prepare
 from labram_jax.training.runs import read_tokenizer
 from labram_jax.training.sharding import BATCH, make_mesh
 from labram_jax.training.stage import Stage
-from labram_jax.training.step import prepare
 from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 LOCAL = "local"
@@ -146,17 +146,16 @@ def compile_step(
     """
     mesh = make_mesh(config.mesh, devices)
     total = max(1, round(config.loop.epochs * steps_per_epoch))
-    recipe = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(recipe.abstract.params))
-    with jax.set_mesh(mesh):
-        lowered = recipe.train_step.lower(recipe.abstract, abstract_batch(config, mesh))
-        try:
-            compiled = lowered.compile()
-        except jax.errors.JaxRuntimeError as error:
-            memory = _out_of_memory(str(error))
-            if memory is None:
-                raise
-            return CompiledStep(mesh, memory, parameters, None)
+    program = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(program.abstract.params))
+    lowered = program.train_step.lower(program.abstract, abstract_batch(config, mesh))
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        memory = _out_of_memory(str(error))
+        if memory is None:
+            raise
+        return CompiledStep(mesh, memory, parameters, None)
     sizes = compiled.memory_analysis()
     state = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
     parts = (state, sizes.temp_size_in_bytes, sizes.generated_code_size_in_bytes)

@@ -9,7 +9,7 @@ from labram_jax.plan.collectives import Traffic, traffic
 from labram_jax.plan.compile import CompiledStep
 from labram_jax.plan.flops import Product
 from labram_jax.plan.hardware import Hardware
-from labram_jax.plan.hlo import Program
+from labram_jax.plan.hlo import HloModule
 
 OPTIMIZER_PASSES = 2  # parameters and moments are read and written once a step
 WEIGHT_PASSES = 3  # weights are read in the forward pass, when it is recomputed, and in the backward pass
@@ -72,7 +72,7 @@ def estimate(
     config: AnyStageConfig, tokenizer: TokenizerConfig | None, step: CompiledStep, hardware: Hardware
 ) -> Estimate:
     """The roofline of a compiled step. What grows with the batch is told apart by rule: see `_grown`."""
-    program = Program(step.text)
+    program = HloModule(step.text)
     products = flops.step_products(config, tokenizer)
     found = traffic(program, step.mesh, hardware)
     moved, devices = program.memory_traffic(), step.mesh.size

@@ -10,8 +10,8 @@ from small_runs import finetuning_config, pretraining_config, small_tokenizer, t
 from labram_jax.config import replace
 from labram_jax.plan import flops
 from labram_jax.plan.compile import abstract_batch, abstract_stage
+from labram_jax.training.program import prepare
 from labram_jax.training.sharding import make_mesh
-from labram_jax.training.step import prepare
 
 CONFIGS = {
     "tokenizer": tokenizer_config("run", []),
@@ -24,8 +24,8 @@ TOKENIZER = small_tokenizer()
 
 def prepared(config):
     """The step of a configuration, and the shapes that it takes."""
-    recipe = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
-    return recipe.train_step, (recipe.abstract, abstract_batch(config, recipe.mesh)), recipe.mesh
+    program = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
+    return program.train_step, (program.abstract, abstract_batch(config, program.mesh)), program.mesh
 
 
 def counted(jaxpr, used=None) -> int:
@@ -53,7 +53,7 @@ def test_products_are_those_of_the_step(stage, remat, parts):
     config = replace(CONFIGS[stage], **changes)
     step, shapes, mesh = prepared(config)
     with jax.set_mesh(mesh):
-        traced = jax.make_jaxpr(step)(*shapes)
+        traced = step.jitted.trace(*shapes).jaxpr
     assert flops.total(flops.step_products(config, TOKENIZER)) == pytest.approx(counted(traced.jaxpr), rel=0.005)
 
 
@@ -61,9 +61,8 @@ def test_products_are_those_of_the_step(stage, remat, parts):
 def test_products_are_most_of_what_the_compiler_counts(stage):
     """Without loops, in which it counts one turn; what is left is elementwise work."""
     config = replace(CONFIGS[stage], **{"compute.unroll": 2, "data.patch_slots": 60})
-    step, shapes, mesh = prepared(config)
-    with jax.set_mesh(mesh):
-        cost = step.lower(*shapes).cost_analysis()["flops"]
+    step, shapes, _ = prepared(config)
+    cost = step.lower(*shapes).cost_analysis()["flops"]
     assert 1 < cost / flops.total(flops.step_products(config, TOKENIZER)) < 1.06
 
 
