@@ -32,9 +32,9 @@ from labram_jax.models import TokenizerModel
 from labram_jax.montage import ELECTRODES
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.program import prepare
 from labram_jax.training.sharding import make_mesh
 from labram_jax.training.stage import Stage
-from labram_jax.training.step import prepare
 from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 StepName = Literal["tokenizer", "pretraining", "finetuning", "embedding"]
@@ -121,10 +121,10 @@ def measure(name: StepName, benchmark: Benchmark) -> Result:
 
 def training(name: StepName, benchmark: Benchmark, compute: c.ComputeConfig) -> tuple[Callable[[], None], int | None]:
     """A function that takes one training step, and the bytes of temporary memory that the step needs."""
-    recipe = prepare(stage_of(name, benchmark, compute), make_mesh(c.MeshConfig()), 1000, 100)
+    program = prepare(stage_of(name, benchmark, compute), make_mesh(c.MeshConfig()), 1000, 100)
     batch = random_batch(name, benchmark)
-    state = recipe.create_state()
-    compiled = recipe.train_step.lower(state, batch).compile()
+    state = program.create_state()
+    compiled = program.train_step.lower(state, batch).compile()
     analysis = compiled.memory_analysis()
     batch = jax.device_put(batch, compiled.input_shardings[0][1])
 

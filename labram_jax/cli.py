@@ -223,7 +223,7 @@ def plan(arguments: Sequence[str]) -> None:
         options: Annotated[command.PlanOptions, tyro.conf.arg(name="")] = command.PlanOptions(),
         config: Annotated[type(default), tyro.conf.arg(name="")] = default,
     ) -> None:
-        """Compile the training step for devices that need not be there; tell memory, step time, limits and levers."""
+        """Compile training and evaluation for devices that need not be there; tell memory, time, limits and levers."""
         print(command.run(config, options))
 
     _call(run, f"plan {name}", rest)

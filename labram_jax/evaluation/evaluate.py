@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from labram_jax.config import (
     ClassifierConfig,
     DataConfig,
     MaskedModelConfig,
+    MeshConfig,
     PretrainingStageConfig,
     StageConfig,
     TokenizerConfig,
     TokenizerStageConfig,
+    replace,
 )
 from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
@@ -31,9 +33,11 @@ from labram_jax.evaluation.runlog import CONFIG, SCORES
 from labram_jax.evaluation.tables import over_seeds, score_rows, text_table
 from labram_jax.inference import Classifier, load
 from labram_jax.training.checkpoints import load_model, write_json
+from labram_jax.training.evaluating import evaluate as evaluate_batches
+from labram_jax.training.program import prepare
 from labram_jax.training.runs import make_stage, windows_of
+from labram_jax.training.sharding import make_mesh
 from labram_jax.training.stage import Stage
-from labram_jax.training.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,9 @@ def evaluate(
         segments=data.segments,
         masked=isinstance(model, MaskedModelConfig),
     )
-    params = variables.pop("params")
-    state = TrainState(jnp.zeros((), jnp.int32), params, variables, opt_state=(), frozen=stage.frozen)
-    return Evaluation(_title(checkpoint, windows), {stage.name: stage.evaluate(state, iter(batches))}, {})
+    program = prepare(stage, make_mesh(MeshConfig(), jax.local_devices()), total_steps=1, steps_per_epoch=1)
+    scores = evaluate_batches(program, *program.put_model(variables), iter(batches))
+    return Evaluation(_title(checkpoint, windows), {stage.name: scores}, {})
 
 
 def evaluate_seeds(
@@ -184,7 +188,7 @@ def _rows_for(data: DataConfig, windows: Windows) -> DataConfig:
     return dataclasses.replace(
         data,
         corpora=(windows.corpus.address,),
-        batch_rows=16,
+        batch_rows=-(-16 // jax.local_device_count()) * jax.local_device_count(),
         patch_slots=slots,
         segments=max(1, slots // min(lengths)),
     )
@@ -198,7 +202,7 @@ def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Pa
                 "is not known: evaluate the run, or fine-tune the encoder."
             )
         config = TokenizerStageConfig(run="", model=model)
-    config = dataclasses.replace(config, data=data)
+    config = replace(dataclasses.replace(config, data=data), **{"optimizer.accumulate": 1})
     assert isinstance(config, TokenizerStageConfig | PretrainingStageConfig)
     return make_stage(config, [corpus], steps_per_epoch=1)
 

@@ -53,7 +53,7 @@ def describe_checkpoint(path: Path) -> str:
     if isinstance(config, StageConfig):
         corpora = ", ".join(config.data.corpora) or "none"
         lines.append(f"  stage {kind_of(config)}, seed {config.loop.seed}, corpora {corpora}")
-        lines.append(f"  after {meta.get('position', 0):,} batches of {config.data.batch_rows} rows")
+        lines.append(f"  after {meta.get('step', 0):,} batches of {config.data.batch_rows} rows")
     if meta.get("metrics"):
         lines.append("  validation: " + ", ".join(f"{name} {value:.4g}" for name, value in meta["metrics"].items()))
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Int
 
 from labram_jax.plan.hardware import Hardware
-from labram_jax.plan.hlo import Computation, Instruction, Program
+from labram_jax.plan.hlo import Computation, HloModule, Instruction
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 
@@ -35,7 +35,7 @@ class Traffic:
     seconds: float
 
 
-def traffic(program: Program, mesh: Mesh, hardware: Hardware) -> list[Traffic]:
+def traffic(program: HloModule, mesh: Mesh, hardware: Hardware) -> list[Traffic]:
     """The collectives of a program, most bytes first."""
     totals: dict[tuple[str, tuple[str, ...]], list[float]] = {}
     for kind, instruction, times in collectives(program):
@@ -54,7 +54,7 @@ def traffic(program: Program, mesh: Mesh, hardware: Hardware) -> list[Traffic]:
     return sorted(found, key=lambda entry: -entry.bytes)
 
 
-def collectives(program: Program) -> Iterable[tuple[str, Instruction, int]]:
+def collectives(program: HloModule) -> Iterable[tuple[str, Instruction, int]]:
     """Kind, instruction and runs in a step of every collective; one that is split over fusions counts once."""
     for name, computation in program.computations.items():
         if not program.times[name]:

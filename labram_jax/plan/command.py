@@ -10,11 +10,11 @@ import tyro
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
-from labram_jax.plan.compile import LOCAL, CompiledStep, compile_step, devices_of, tokenizer_of, without_devices
+from labram_jax.plan.compile import LOCAL, CompiledStage, compile_stage, devices_of, tokenizer_of, without_devices
 from labram_jax.plan.estimate import estimate
 from labram_jax.plan.hardware import hardware_of
 from labram_jax.plan.levers import largest_batch, levers
-from labram_jax.plan.report import Plan, describe, to_dict
+from labram_jax.plan.report import Plan, PlannedProgram, describe, to_dict
 from labram_jax.plan.workload import Recordings, workload_of
 from labram_jax.training.sharding import row_devices
 
@@ -49,14 +49,14 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     """Compiles and estimates one configuration on one topology."""
     devices, tokenizer = devices_of(topology), tokenizer_of(config)
     hardware = hardware_of(devices[0], config.compute.dtype, present=topology == LOCAL)
-    tried: dict[int, CompiledStep] = {}
+    tried: dict[int, CompiledStage] = {}
 
-    def compiled(changed: AnyStageConfig) -> CompiledStep:
+    def compiled(changed: AnyStageConfig) -> CompiledStage:
         rows = changed.data.batch_rows
         if rows not in tried:
             print(f"compiling for {topology}, a batch of {rows} rows", file=sys.stderr, flush=True)
             workload = workload_of(changed.data, options.recordings, changed.loop.seed)
-            tried[rows] = compile_step(
+            tried[rows] = compile_stage(
                 changed, tokenizer, devices, hardware.memory, workload.steps_per_epoch(rows) or 1000
             )
         return tried[rows]
@@ -64,7 +64,14 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     if options.fit:
         shards = row_devices(compiled(config).mesh)
         config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
-    step = compiled(config)
+    stage = compiled(config)
+    programs = {
+        name: PlannedProgram(
+            program.memory,
+            estimate(config, tokenizer, stage, name, hardware) if program.memory.fits and program.text else None,
+        )
+        for name, program in stage.programs.items()
+    }
     workload = workload_of(config.data, options.recordings, config.loop.seed)
     epoch = workload.steps_per_epoch(config.data.batch_rows)
     return Plan(
@@ -72,12 +79,11 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         hardware,
         len(devices),
         len({device.process_index for device in devices}),
-        dict(step.mesh.shape),
+        dict(stage.mesh.shape),
         config.data,
-        step.parameters,
-        step.memory,
+        stage.parameters,
+        programs,
         workload,
-        estimate(config, tokenizer, step, hardware) if step.memory.fits and step.text else None,
         None if epoch is None else max(1, round(config.loop.epochs * epoch)),
-        [] if step.memory.fits else levers(config, step.mesh, step.parameters, step.memory.available),
+        [] if stage.memory.fits else levers(config, stage.mesh, stage.parameters, stage.memory.available),
     )

@@ -1,11 +1,11 @@
-"""Compiles the real training step of a configuration for devices that need not be there; no array is made."""
+"""Compiles the real programs of a configuration for devices that need not be there; no array is made."""
 
 import dataclasses
 import importlib.util
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -25,10 +25,10 @@ from labram_jax.errors import InputError
 from labram_jax.models import TokenizerModel
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.program import prepare
 from labram_jax.training.runs import read_tokenizer
 from labram_jax.training.sharding import BATCH, make_mesh
 from labram_jax.training.stage import Stage
-from labram_jax.training.step import prepare
 from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 LOCAL = "local"
@@ -36,9 +36,10 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one device's memory: the state and the batch, what the step needs besides, and the program itself.
+    """Bytes of one device's memory: the state and a batch, what a program needs besides, and the program itself.
 
-    Where a step does not fit, the compiler may tell only `used` and `available`, and the parts are None.
+    The whole state stays while a program runs that takes a part of it. Where a program does not fit, the compiler may
+    tell only `used` and `available`, and the parts are None.
     """
 
     used: float
@@ -52,14 +53,31 @@ class Memory:
         return self.used <= self.available
 
 
+def largest(memories: Iterable[Memory]) -> Memory:
+    """The one of which most is used."""
+    return max(memories, key=lambda memory: memory.used)
+
+
 @dataclass(frozen=True)
-class CompiledStep:
-    """A step on a mesh; `text` is the compiled program, or None where it did not fit."""
+class CompiledProgram:
+    """A program for a mesh; `text` is what the compiler made, or None where it did not fit."""
+
+    memory: Memory
+    text: str | None
+
+
+@dataclass(frozen=True)
+class CompiledStage:
+    """All programs of a stage on a mesh, by the names of the stage's functions: `train_step` is the first."""
 
     mesh: Mesh
-    memory: Memory
     parameters: int
-    text: str | None
+    programs: Mapping[str, CompiledProgram]
+
+    @property
+    def memory(self) -> Memory:
+        """Of the program that needs most."""
+        return largest(program.memory for program in self.programs.values())
 
 
 def without_devices() -> None:
@@ -133,34 +151,42 @@ def abstract_batch(config: AnyStageConfig, mesh: Mesh) -> dict[str, jax.ShapeDty
     return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for name, (shape, dtype) in shapes.items()}
 
 
-def compile_step(
+def compile_stage(
     config: AnyStageConfig,
     tokenizer: TokenizerConfig | None,
     devices: Sequence[jax.Device],
     available: float,
     steps_per_epoch: int = 1000,
-) -> CompiledStep:
-    """Compiles the step for `devices`, each with `available` bytes of memory.
+) -> CompiledStage:
+    """Compiles all that a stage runs for `devices`, each with `available` bytes of memory.
 
     Raises InputError where mesh, batch and devices do not go together.
     """
     mesh = make_mesh(config.mesh, devices)
     total = max(1, round(config.loop.epochs * steps_per_epoch))
-    recipe = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(recipe.abstract.params))
-    with jax.set_mesh(mesh):
-        lowered = recipe.train_step.lower(recipe.abstract, abstract_batch(config, mesh))
-        try:
-            compiled = lowered.compile()
-        except jax.errors.JaxRuntimeError as error:
-            memory = _out_of_memory(str(error))
-            if memory is None:
-                raise
-            return CompiledStep(mesh, memory, parameters, None)
+    program = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(program.abstract.params))
+    found: dict[str, CompiledProgram] = {}
+    for name, lowered in program.lower(abstract_batch(config, mesh)).items():
+        held = next(iter(found.values())).memory.state if found else None
+        found[name] = _compiled(lowered, available, held or 0)
+    return CompiledStage(mesh, parameters, found)
+
+
+def _compiled(lowered: jax.stages.Lowered, available: float, held: float) -> CompiledProgram:
+    """A program compiled, beside a state that takes `held` bytes, of which the program's arguments are a part."""
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        memory = _out_of_memory(str(error))
+        if memory is None:
+            raise
+        return CompiledProgram(memory, None)
     sizes = compiled.memory_analysis()
-    state = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    results = sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    state = max(held, sizes.argument_size_in_bytes) + results
     parts = (state, sizes.temp_size_in_bytes, sizes.generated_code_size_in_bytes)
-    return CompiledStep(mesh, Memory(sum(parts), available, *parts), parameters, compiled.as_text())
+    return CompiledProgram(Memory(sum(parts), available, *parts), compiled.as_text())
 
 
 def _out_of_memory(message: str) -> Memory | None:

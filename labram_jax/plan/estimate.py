@@ -1,4 +1,4 @@
-"""How long a step takes at best: its products, memory traffic and collectives against what the devices can do."""
+"""How long a program takes at best: its products, memory traffic and collectives against what devices can do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from labram_jax.config import AnyStageConfig, TokenizerConfig
 from labram_jax.plan import flops
 from labram_jax.plan.collectives import Traffic, traffic
-from labram_jax.plan.compile import CompiledStep
-from labram_jax.plan.flops import Product
+from labram_jax.plan.compile import CompiledStage
 from labram_jax.plan.hardware import Hardware
-from labram_jax.plan.hlo import Program
+from labram_jax.plan.hlo import HloModule
 
 OPTIMIZER_PASSES = 2  # parameters and moments are read and written once a step
 WEIGHT_PASSES = 3  # weights are read in the forward pass, when it is recomputed, and in the backward pass
@@ -18,9 +17,9 @@ BATCHES = (2, 4, 8)
 
 @dataclass(frozen=True)
 class Seconds:
-    """Seconds of one step that each resource needs by itself.
+    """Seconds of one batch in a program that each resource needs by itself.
 
-    A step that hides everything behind its slowest resource takes `overlapped`, one that hides nothing `serial`.
+    A program that hides everything behind its slowest resource takes `overlapped`, one that hides nothing `serial`.
     """
 
     compute: float
@@ -43,18 +42,18 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One step, by the analytic count of products and by the compiled program's memory traffic and collectives.
+    """One batch, by the analytic count of products and by the compiled program's memory traffic and collectives.
 
     Attributes:
         seconds: of this batch.
-        flops: of the whole step, over all devices.
+        flops: of all products, over all devices.
         model_flops: without what is recomputed.
         parts: flops by part of the model.
         tile_use: share of the product units' work that is not padding to whole tiles.
         memory_bytes: that one device reads and writes.
         collectives: by kind and mesh axes.
         share_of_peak: model_flops against the devices' peak of the compute type in `seconds.overlapped`, and `.serial`.
-        batches: seconds if the batch grew by a factor.
+        batches: seconds of a training step if its batch grew by a factor.
     """
 
     seconds: Seconds
@@ -69,13 +68,13 @@ class Estimate:
 
 
 def estimate(
-    config: AnyStageConfig, tokenizer: TokenizerConfig | None, step: CompiledStep, hardware: Hardware
+    config: AnyStageConfig, tokenizer: TokenizerConfig | None, stage: CompiledStage, name: str, hardware: Hardware
 ) -> Estimate:
-    """The roofline of a compiled step. What grows with the batch is told apart by rule: see `_grown`."""
-    program = Program(step.text)
-    products = flops.step_products(config, tokenizer)
-    found = traffic(program, step.mesh, hardware)
-    moved, devices = program.memory_traffic(), step.mesh.size
+    """The roofline of the compiled program `name`. What grows with the batch is told apart by rule: see `_grown`."""
+    module = HloModule(stage.programs[name].text)
+    products = flops.products_of(name, config, tokenizer)
+    found = traffic(module, stage.mesh, hardware)
+    moved, devices = module.memory_traffic(), stage.mesh.size
     dtype = config.compute.dtype
     peaks = (hardware.bfloat16, hardware.float32)
     seconds = Seconds(
@@ -94,16 +93,17 @@ def estimate(
         moved,
         tuple(found),
         (asked / peak / seconds.overlapped, asked / peak / seconds.serial),
-        {factor: _grown(factor, config, step, hardware, products, seconds, moved, found) for factor in BATCHES},
+        {factor: _grown(factor, config, stage, hardware, seconds, moved, found) for factor in BATCHES}
+        if name == flops.TRAINING
+        else {},
     )
 
 
 def _grown(
     factor: int,
     config: AnyStageConfig,
-    step: CompiledStep,
+    stage: CompiledStage,
     hardware: Hardware,
-    products: Sequence[Product],
     seconds: Seconds,
     moved: int,
     found: Sequence[Traffic],
@@ -113,8 +113,9 @@ def _grown(
     Products grow with the batch. Of the memory traffic the state and the weights do not. Collectives along `data` and
     `fsdp` carry weights and gradients, which do not grow; those along `model` alone carry activations, which do.
     """
-    weights = step.parameters * (2 if config.compute.dtype == "bfloat16" else 4) / step.mesh.shape["model"]
-    fixed = min(moved, OPTIMIZER_PASSES * (step.memory.state or 0) + WEIGHT_PASSES * weights)
+    weights = stage.parameters * (2 if config.compute.dtype == "bfloat16" else 4) / stage.mesh.shape["model"]
+    state = stage.programs[flops.TRAINING].memory.state or 0
+    fixed = min(moved, OPTIMIZER_PASSES * state + WEIGHT_PASSES * weights)
     growing = sum(entry.seconds for entry in found if entry.axes == ("model",))
     return Seconds(
         seconds.compute * factor,

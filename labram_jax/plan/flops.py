@@ -1,4 +1,4 @@
-"""The products of one training step, counted from the configuration: compilers count the body of a loop only once."""
+"""The products of a stage's programs, counted from the configuration: compilers count a loop's body only once."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -16,9 +16,11 @@ from labram_jax.config import (
     FinetuningStageConfig,
     PretrainingStageConfig,
     TokenizerConfig,
+    TokenizerStageConfig,
 )
 
 NORM_GROUPS = 4
+TRAINING = "train_step"  # programs have the names of the stage's functions
 Pass = Literal["forward", "backward", "recomputed"]
 
 
@@ -69,61 +71,77 @@ class Shape:
         return self.rows * self.slots
 
 
-def step_products(config: AnyStageConfig, tokenizer: TokenizerConfig | None) -> list[Product]:
-    """All products of a step; pretraining needs the configuration of the tokenizer that labels."""
-    shape = shape_of(config.data)
+def products_of(program: str, config: AnyStageConfig, tokenizer: TokenizerConfig | None) -> list[Product]:
+    """All products of a batch in one of the stage's programs: `TRAINING`, "evaluate_batch" or "start_codebook".
+
+    Pretraining needs the configuration of the tokenizer that labels.
+    """
+    shape, trained = shape_of(config.data), program == TRAINING
     if isinstance(config, PretrainingStageConfig):
-        return list(_pretraining(config, tokenizer, shape))
+        return list(_pretraining(config, tokenizer, shape, trained))
     if isinstance(config, FinetuningStageConfig):
-        return list(_finetuning(config, shape))
-    return list(_tokenizer(config.model, config.compute, shape))
+        return list(_finetuning(config, shape, trained))
+    if program == "start_codebook":
+        return list(_start_codebook(config, shape))
+    return list(_tokenizer(config.model, config.compute, shape, trained))
 
 
 def shape_of(data: DataConfig) -> Shape:
     return Shape(data.batch_rows, data.patch_slots, data.segments)
 
 
-def _pretraining(config: PretrainingStageConfig, tokenizer: TokenizerConfig, shape: Shape) -> Iterator[Product]:
+def _pretraining(
+    config: PretrainingStageConfig, tokenizer: TokenizerConfig, shape: Shape, trained: bool
+) -> Iterator[Product]:
     labelling = [
         *_encoder(tokenizer.encoder, config.compute, shape, shape, trained=False),
         *_latents(tokenizer, shape, trained=False),
     ]
     yield from (dataclasses.replace(product, part="labelling") for product in labelling)
     views = dataclasses.replace(shape, rows=2 * shape.rows)
-    yield from _encoder(config.model.encoder, config.compute, shape, views, trained=True)
+    yield from _encoder(config.model.encoder, config.compute, shape, views, trained)
     codes = _whole_parts(tokenizer.quantizer.codes, config.compute.code_chunk)
-    head = linear("code head", shape.patches, config.model.encoder.width, codes, recomputed=True)
-    yield from head
+    width = config.model.encoder.width
+    yield from linear("code head", shape.patches, width, codes, trained=trained, recomputed=trained)
 
 
-def _tokenizer(model: TokenizerConfig, compute: ComputeConfig, shape: Shape) -> Iterator[Product]:
-    yield from _encoder(model.encoder, compute, shape, shape, trained=True)
-    yield from _latents(model, shape, trained=True, chunk=compute.code_chunk)
+def _tokenizer(model: TokenizerConfig, compute: ComputeConfig, shape: Shape, trained: bool) -> Iterator[Product]:
+    yield from _encoder(model.encoder, compute, shape, shape, trained)
+    yield from _latents(model, shape, trained, chunk=compute.code_chunk)
     width = model.decoder.width
     decoder = [
-        *linear("decoder", shape.patches, model.quantizer.dimension, width),
-        *_transformer(model.decoder, compute, shape, trained=True),
+        *linear("decoder", shape.patches, model.quantizer.dimension, width, trained=trained),
+        *_transformer(model.decoder, compute, shape, trained),
     ]
     for _ in ("amplitude", "phase"):
-        decoder += linear("decoder", shape.patches, width, width)
-        decoder += linear("decoder", shape.patches, width, PATCH_SAMPLES)
+        decoder += linear("decoder", shape.patches, width, width, trained=trained)
+        decoder += linear("decoder", shape.patches, width, PATCH_SAMPLES, trained=trained)
     yield from (dataclasses.replace(product, part="decoder") for product in decoder)
     yield Product("spectra", shape.patches, PATCH_SAMPLES, PATCH_SAMPLES, exact=True)
 
 
-def _finetuning(config: FinetuningStageConfig, shape: Shape) -> Iterator[Product]:
-    encoder, trained = config.model.encoder, config.trainable == "all"
-    yield from _encoder(encoder, config.compute, shape, shape, trained=trained)
-    yield from linear("classifier", shape.rows * shape.segments, encoder.width, config.model.outputs, inputs=trained)
+def _start_codebook(config: TokenizerStageConfig, shape: Shape) -> Iterator[Product]:
+    model, turns = config.model, config.codebook.kmeans_iterations
+    yield from _encoder(model.encoder, config.compute, shape, shape, trained=False)
+    yield from _latents(model, shape, trained=False, chunk=config.compute.code_chunk, turns=turns)
 
 
-def _latents(model: TokenizerConfig, shape: Shape, trained: bool, chunk: int = 256) -> Iterator[Product]:
-    """Latent head and nearest codes, both float32."""
+def _finetuning(config: FinetuningStageConfig, shape: Shape, trained: bool) -> Iterator[Product]:
+    encoder, inputs = config.model.encoder, trained and config.trainable == "all"
+    yield from _encoder(encoder, config.compute, shape, shape, trained=inputs)
+    windows, outputs = shape.rows * shape.segments, config.model.outputs
+    yield from linear("classifier", windows, encoder.width, outputs, trained=trained, inputs=inputs)
+
+
+def _latents(
+    model: TokenizerConfig, shape: Shape, trained: bool, chunk: int = 256, turns: int = 1
+) -> Iterator[Product]:
+    """Latent head, and nearest codes `turns` times, both float32."""
     width, dimension = model.encoder.width, model.quantizer.dimension
     for columns in (width, dimension):
         yield from linear("codebook", shape.patches, width, columns, trained=trained, exact=True)
     codes = _whole_parts(model.quantizer.codes, chunk)
-    yield Product("codebook", shape.patches, dimension, codes, exact=True)
+    yield Product("codebook", shape.patches, dimension, codes, turns, exact=True)
 
 
 def _encoder(

@@ -79,7 +79,7 @@ class Computation:
         return next(i for i in self.instructions.values() if i.root)
 
 
-class Program:
+class HloModule:
     """A compiled program. `times[name]`: how often one step runs the computation of that name."""
 
     def __init__(self, text: str):

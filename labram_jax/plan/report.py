@@ -6,17 +6,28 @@ from dataclasses import dataclass
 
 from labram_jax.config import AnyStageConfig, DataConfig
 from labram_jax.evaluation.tables import text_table
-from labram_jax.plan.compile import Memory
+from labram_jax.plan.compile import Memory, largest
 from labram_jax.plan.estimate import Estimate, Seconds
+from labram_jax.plan.flops import TRAINING
 from labram_jax.plan.hardware import Hardware
 from labram_jax.plan.workload import Workload
 
 LANES = 128  # tokens of a row are padded to whole tiles of this many where attention scores are laid out
+# What people call the programs of a stage.
+CALLED = {TRAINING: "training", "evaluate_batch": "evaluation", "start_codebook": "k-means start"}
+
+
+@dataclass(frozen=True)
+class PlannedProgram:
+    """Memory and time of one program; where it does not fit, `estimate` is None."""
+
+    memory: Memory
+    estimate: Estimate | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One configuration on one topology; where it does not fit, `estimate` is None and `levers` say what to do."""
+    """One configuration on one topology; where a program does not fit, `levers` say what to do."""
 
     topology: str
     hardware: Hardware
@@ -25,11 +36,20 @@ class Plan:
     mesh: Mapping[str, int]
     data: DataConfig
     parameters: int
-    memory: Memory
+    programs: Mapping[str, PlannedProgram]
     workload: Workload
-    estimate: Estimate | None
     steps: int | None
     levers: list[str]
+
+    @property
+    def memory(self) -> Memory:
+        """Of the program that needs most."""
+        return largest(program.memory for program in self.programs.values())
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Of the training step."""
+        return self.programs[TRAINING].estimate
 
     @property
     def tokens(self) -> int:
@@ -64,15 +84,17 @@ def describe(config: AnyStageConfig, plans: Sequence[Plan]) -> str:
 
 def _column(plan: Plan) -> list[tuple[str, str]]:
     """Names and values of a plan, from top to bottom."""
-    memory, found = plan.memory, plan.estimate
+    memory, found = plan.programs[TRAINING].memory, plan.estimate
+    others = {CALLED[name]: program for name, program in plan.programs.items() if name != TRAINING}
     shards = plan.mesh["data"] * plan.mesh["fsdp"]
     lines = [
         ("device", plan.hardware.name),
         ("devices (data x fsdp x model)", f"{plan.devices} ({' x '.join(map(str, plan.mesh.values()))})"),
         ("rows a batch, a device", f"{plan.data.batch_rows}, {plan.data.batch_rows / shards:g}"),
-        ("memory a device", f"{_gib(memory.used)} of {_gib(memory.available)}"),
+        ("memory a device, at most", f"{_gib(plan.memory.used)} of {_gib(plan.memory.available)}"),
         ("  state and batch", _gib(memory.state)),
         ("  temporary", _gib(memory.temporary)),
+        *((f"  temporary, {called}", _gib(program.memory.temporary)) for called, program in others.items()),
         ("padding of rows", f"{100 * plan.workload.padding:.1f} %"),
     ]
     unknown = (None,) * 3
@@ -85,7 +107,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
     for name, value in zip(("compute", "memory", "interconnect"), _parts(seconds) or unknown, strict=True):
         lines.append((f"  {name}", value and f"{1e3 * value:.3g} ms"))
     lines += [
-        ("a step takes", seconds and f"{1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms"),
+        ("a step takes", seconds and _bounds(seconds)),
         ("limit", seconds and seconds.limit),
         ("share of peak", found and f"{100 * found.share_of_peak[1]:.0f} to {100 * found.share_of_peak[0]:.0f} %"),
         ("windows a second, at most", found and f"{plan.windows_per_second:,.0f}"),
@@ -94,10 +116,24 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
             "EEG a second, at most",
             found and f"{plan.windows_per_second * plan.workload.seconds_per_window / 3600:.3g} h",
         ),
+        *(line for called, program in others.items() for line in _other_lines(called, program.estimate)),
         ("steps of the run", plan.steps and f"{plan.steps:,}"),
         ("the run takes", seconds and plan.steps and _run_hours(plan, seconds)),
     ]
     return [(name, value or "-") for name, value in lines]
+
+
+def _other_lines(called: str, found: Estimate | None) -> list[tuple[str, str | None]]:
+    """Time and limit of a program beside the training step."""
+    return [
+        (f"{called}, a batch", found and _bounds(found.seconds)),
+        ("  limit", found and found.seconds.limit),
+        ("  sent by a device", found and _megabytes(sum(entry.bytes for entry in found.collectives))),
+    ]
+
+
+def _bounds(seconds: Seconds) -> str:
+    return f"{1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms"
 
 
 def _notes(plan: Plan) -> list[str]:
@@ -105,7 +141,9 @@ def _notes(plan: Plan) -> list[str]:
     name = plan.topology
     if not plan.memory.fits:
         over = _gib(plan.memory.used - plan.memory.available)
-        return [f"{name}: does not fit, by {over} a device. In this order:", *(f"  {lever}" for lever in plan.levers)]
+        which = ", ".join(CALLED[own] for own, program in plan.programs.items() if not program.memory.fits)
+        head = f"{name}: does not fit ({which}), by {over} a device. In this order:"
+        return [head, *(f"  {lever}" for lever in plan.levers)]
     notes = []
     for entry in plan.estimate.collectives:
         notes.append(
@@ -116,8 +154,7 @@ def _notes(plan: Plan) -> list[str]:
     notes.append(
         f"{name}: {'the interconnect limits, not the devices; ' if limited else ''}on the same devices a batch "
         + ", ".join(
-            f"{factor} times as large takes {1e3 * seconds.overlapped:.3g} to {1e3 * seconds.serial:.3g} ms "
-            f"({seconds.limit})"
+            f"{factor} times as large takes {_bounds(seconds)} ({seconds.limit})"
             for factor, seconds in plan.estimate.batches.items()
         )
     )
@@ -137,10 +174,13 @@ def to_dict(plan: Plan) -> dict:
     """Everything as plain data; seconds, bytes, FLOP."""
     values = dataclasses.asdict(plan)
     values["fits"] = plan.memory.fits
+    for name, program in plan.programs.items():
+        if program.estimate is not None:
+            own = values["programs"][name]["estimate"]
+            own["seconds"] = _seconds(program.estimate.seconds)
+            own["batches"] = {str(f): _seconds(s) for f, s in program.estimate.batches.items()}
     if plan.estimate is not None:
         seconds = plan.estimate.seconds
-        values["estimate"]["seconds"] = _seconds(seconds)
-        values["estimate"]["batches"] = {str(f): _seconds(s) for f, s in plan.estimate.batches.items()}
         values["windows_per_second"] = plan.windows_per_second
         values["eeg_hours_per_second"] = plan.windows_per_second * plan.workload.seconds_per_window / 3600
         values["run_hours"] = [plan.hours(seconds.overlapped), plan.hours(seconds.serial)]

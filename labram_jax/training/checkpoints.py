@@ -1,6 +1,6 @@
 """Checkpoints on disk: Orbax behind one file, with a digest for every array.
 
-RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, config, position, metrics, digests)
+RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests)
 RUN/best.json           {"step", "metric", "value"} of the best checkpoint
 An exported model is one directory with model/ and meta/ alone. Orbax writes to a temporary name and renames, so a
 directory under its final name is whole; what a disk does to it afterwards is what the digests are for.
@@ -81,7 +81,7 @@ class CheckpointDirectory:
         return sorted(self._manager.all_steps())
 
     def meta(self, step: int) -> dict:
-        """What is written beside the arrays of one checkpoint: "config", "position", "metrics", "digests"."""
+        """What is written beside the arrays of one checkpoint: "step", "config", "metrics", "digests"."""
         return read_meta(self.directory / str(step))
 
     def improves(self, metrics: Mapping[str, float]) -> bool:
@@ -94,12 +94,10 @@ class CheckpointDirectory:
             return False
         return self.best is None or (value > self.best["value"] if mode == "max" else value < self.best["value"])
 
-    def save(
-        self, step: int, state: TrainState, config: dict, position: int, metrics: Mapping[str, float] | None = None
-    ) -> None:
+    def save(self, step: int, state: TrainState, config: dict, metrics: Mapping[str, float] | None = None) -> None:
         """Starts writing a checkpoint; it is whole after the next `save`, `wait` or `close`.
 
-        `position` is the number of batches taken from the data, `metrics` those of an evaluation at this very step.
+        `step` is the number of batches taken from the data, `metrics` those of an evaluation at this very step.
         """
         self.wait()
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
@@ -107,7 +105,6 @@ class CheckpointDirectory:
         meta = {
             "format": FORMAT,
             "step": step,
-            "position": position,
             "config": config,
             "metrics": metrics,
             "digests": digests(items),
@@ -123,6 +120,14 @@ class CheckpointDirectory:
             force=True,
         )
 
+    def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Notes the metrics of an evaluation of a checkpoint that was saved before it could be evaluated."""
+        metrics = {name: float(value) for name, value in metrics.items()}
+        meta = {**self.meta(step), "metrics": metrics}
+        if jax.process_index() == 0:
+            write_json(self.directory / str(step) / "meta" / "metadata", meta)
+        self._note_best(step, metrics)
+
     def wait(self) -> None:
         """Returns when every checkpoint is whole and best.json names the best of them."""
         self._manager.wait_until_finished()
@@ -133,11 +138,11 @@ class CheckpointDirectory:
         self.wait()
         self._manager.close()
 
-    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, int]:
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
         """Reads one checkpoint onto the shardings of `abstract`, however it was sharded when written.
 
-        Returns the state (its `frozen` is that of `abstract`) and the data position. Raises InputError if an array is
-        not what was saved, with the checkpoint to go back to.
+        The state's `frozen` is that of `abstract`. Raises InputError if an array is not what was saved, with the
+        checkpoint to go back to.
         """
         try:
             return self._restore(step, abstract)
@@ -150,13 +155,8 @@ class CheckpointDirectory:
             )
             raise InputError(f"{error} {advice}") from error
 
-    def restore_latest(self, abstract: TrainState) -> tuple[TrainState, int] | None:
-        """The latest checkpoint as by `restore`, or None if there is none."""
-        return self.restore(self.steps[-1], abstract) if self.steps else None
-
-    def _restore(self, step: int, abstract: TrainState) -> tuple[TrainState, int]:
+    def _restore(self, step: int, abstract: TrainState) -> TrainState:
         where = self.directory / str(step)
-        meta = self.meta(step)
         wanted = {"model": abstract.variables, "optimizer": abstract.opt_state}
         found = _read(
             lambda: self._manager.restore(
@@ -166,15 +166,14 @@ class CheckpointDirectory:
             where,
         )
         items = {name: found[name] for name in wanted}
-        check_digests(items, meta["digests"], where)
+        check_digests(items, self.meta(step)["digests"], where)
         collections = dict(items["model"])
-        state = abstract.replace(
+        return abstract.replace(
             step=jax.device_put(np.int32(step), abstract.step.sharding),
             params=collections.pop("params"),
             collections=collections,
             opt_state=items["optimizer"],
         )
-        return state, meta["position"]
 
     def _latest_good(self, before: int, abstract: TrainState) -> int | None:
         for step in reversed([s for s in self.steps if s < before]):

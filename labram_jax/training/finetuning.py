@@ -1,6 +1,6 @@
 """The fine-tuning stage: a classifier or regressor on labelled windows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,9 +13,7 @@ from labram_jax.config import FinetuningStageConfig
 from labram_jax.evaluation import metrics
 from labram_jax.models import ClassifierModel
 from labram_jax.models.encoder import branch_factors
-from labram_jax.training.sharding import to_host
-from labram_jax.training.stage import Batch, Found, PyTree, Stage
-from labram_jax.training.state import TrainState
+from labram_jax.training.stage import Batch, PyTree, Stage, Statistics
 from labram_jax.training.tokenizer import empty_batch
 
 
@@ -85,7 +83,6 @@ class FinetuningStage(Stage):
         self.frozen: dict = {}
         self.encoder_params = encoder_params
         self.selection = selection_of(config)
-        self._predict = jax.jit(self._predict_batch)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch())
@@ -98,7 +95,7 @@ class FinetuningStage(Stage):
             return None
         return {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
 
-    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+    def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
         return {"labels": labelled(batch["labels"]).sum()}
 
     def loss(
@@ -108,14 +105,14 @@ class FinetuningStage(Stage):
         frozen: PyTree,
         batch: Batch,
         keys: Key[Array, " B"],
-        totals: Mapping[str, Float[Array, ""]],
+        denominators: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], Found]:
+    ) -> tuple[Float[Array, ""], Statistics]:
         """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
         stream = self.stream(batch)
         factors = branch_factors(self.config.model.encoder, keys, stream.segments)
         logits = self.model.apply({"params": params}, stream, factors)
-        total, report = totals["labels"], {"patches": stream.valid.sum()}
+        total, report = denominators["labels"], {"patches": stream.valid.sum()}
         if self.config.model.task == "regression":
             loss = regression_loss(logits, stream.labels, total)
         else:
@@ -123,23 +120,25 @@ class FinetuningStage(Stage):
             guess = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
             right = jnp.sum(guess == stream.labels, where=labelled(stream.labels))
             report["accuracy"] = right / jnp.maximum(total, 1)
-        return loss, Found({"loss": loss, **report})
+        return loss, Statistics({"loss": loss, **report})
 
-    def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
-        return scores_of(self.config, self.predict(state.variables, batches))
+    def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
+        """Logits of all places for windows, beside their labels and numbers: scores such as AUROC are no sums."""
+        known = {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")}
+        return Statistics(rows={"logits": self.model.apply(variables, self.stream(batch)), **known})
 
-    def predict(self, variables: PyTree, batches: Iterable[Batch]) -> Predictions:
-        """Logits and labels of all labelled windows."""
-        parts = []
-        for batch in batches:
-            logits = to_host(self._predict(variables, batch))
-            labels, windows, corpora = (to_host(batch[name]) for name in ("labels", "window_ids", "corpus_ids"))
-            known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
-            parts.append((logits[known], labels[known], windows[known], corpora[known]))
-        return Predictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    def summarise(self, statistics: Statistics) -> dict[str, float]:
+        """All metrics that the labelled windows define."""
+        return scores_of(self.config, predictions_of(statistics))
 
-    def _predict_batch(self, variables: PyTree, batch: Batch) -> Float[Array, "B S outputs"]:
-        return self.model.apply(variables, self.stream(batch))
+
+def predictions_of(statistics: Statistics) -> Predictions:
+    """Logits and labels of all labelled windows, from what was collected of a split."""
+    logits, labels, windows, corpora = (
+        statistics.rows[name] for name in ("logits", "labels", "window_ids", "corpus_ids")
+    )
+    known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
+    return Predictions(logits[known], labels[known], windows[known], corpora[known])
 
 
 def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:

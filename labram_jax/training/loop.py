@@ -1,6 +1,6 @@
 """The one loop: it steps, evaluates, logs, saves, stops and resumes whatever stage it is given."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from labram_jax.errors import InputError
 from labram_jax.training.carryover import carry_over
 from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
 from labram_jax.training.distributed import check_shared
+from labram_jax.training.evaluating import HostBatches, evaluate
+from labram_jax.training.program import Program, prepare
+from labram_jax.training.readback import Readback
 from labram_jax.training.resume import check_resumable
-from labram_jax.training.sharding import make_mesh, put_batch, shardings_of
+from labram_jax.training.sharding import make_mesh, put_batch
 from labram_jax.training.stage import Batch, Stage
 from labram_jax.training.state import TrainState
-from labram_jax.training.step import Recipe, prepare
 from labram_jax.training.stopping import StopRequest
 from labram_jax.training.telemetry import Interval, Telemetry
-
-HostBatches = Iterable[Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TrainingResult:
 
     Attributes:
         step: batches seen.
-        finished: False if it was asked to stop before the end.
+        finished: False if it was asked to stop before the last step, or before what is evaluated after it.
         best: {"step", "metric", "value"} of the best checkpoint, if one was selected.
         validation: metrics of the last evaluation in this call.
         test: metrics of the best checkpoint (else the last) on the test split.
@@ -76,73 +76,75 @@ def train(
     mesh = mesh or make_mesh(stage.config.mesh)
     options, run = stage.config.loop, local_directory(run)
     total = max(1, round(options.epochs * steps_per_epoch))
-    with jax.set_mesh(mesh), StopRequest() as stop:
-        recipe = prepare(stage, mesh, total, steps_per_epoch)
+    with StopRequest() as stop:
+        program = prepare(stage, mesh, total, steps_per_epoch)
         check_shared(run)
         with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
-            state, start, origin = _restore_or_create(recipe, checkpoints, total, steps_per_epoch)
+            state, start, origin = _restore_or_create(program, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:
                 write_json(run / "config.json", to_dict(stage.config))
             with Telemetry(run, stage.name, start, total, steps_per_epoch, tensorboard) as telemetry:
                 for note in (*origin, *notes):
                     telemetry.say(note)
-                job = _Job(recipe, checkpoints, telemetry, stop, total, steps_per_epoch)
-                state, step = job.run(state, start, loader, validation)
-                finished = step >= total
-                scores = job.score(state, step, test) if finished and test is not None else {}
+                loop = _Loop(program, checkpoints, telemetry, stop, total, steps_per_epoch)
+                state, step = loop.run(state, start, loader, validation)
+                scores = {} if loop.stopped or test is None else loop.score(state, step, test)
             checkpoints.wait()
-            return TrainingResult(step, finished, checkpoints.best, job.validation, scores)
+            return TrainingResult(step, not loop.stopped, checkpoints.best, loop.validation, scores)
 
 
 def _restore_or_create(
-    recipe: Recipe, checkpoints: CheckpointDirectory, total: int, steps_per_epoch: int
+    program: Program, checkpoints: CheckpointDirectory, total: int, steps_per_epoch: int
 ) -> tuple[TrainState, int, list[str]]:
     """The state to go on from, its step, and what to tell the user about it."""
     if not checkpoints.steps:
-        return _create(recipe, total, steps_per_epoch)
-    latest = checkpoints.steps[-1]
-    notes = check_resumable(checkpoints.run, checkpoints.meta(latest)["config"], to_dict(recipe.stage.config))
-    state, position = checkpoints.restore(latest, recipe.abstract)
-    if position < total:
-        notes.insert(0, f"resuming from step {position} of {total} in {checkpoints.run}")
+        return _create(program, total, steps_per_epoch)
+    step = checkpoints.steps[-1]
+    notes = check_resumable(checkpoints.run, checkpoints.meta(step)["config"], to_dict(program.stage.config))
+    state = checkpoints.restore(step, program.abstract)
+    if step < total:
+        notes.insert(0, f"resuming from step {step} of {total} in {checkpoints.run}")
     else:
         notes.insert(
             0,
-            f"{checkpoints.run} is complete at step {position}: raise loop.epochs to train longer, "
+            f"{checkpoints.run} is complete at step {step}: raise loop.epochs to train longer, "
             "or give another run directory to start again",
         )
-    return recipe.with_frozen(state), position, notes
+    return program.with_frozen(state), step, notes
 
 
-def _create(recipe: Recipe, total: int, steps_per_epoch: int) -> tuple[TrainState, int, list[str]]:
+def _create(program: Program, total: int, steps_per_epoch: int) -> tuple[TrainState, int, list[str]]:
     """A new state, or that of a training that began elsewhere."""
-    resumption = recipe.stage.resumption()
+    resumption = program.stage.resumption()
     if resumption is None:
-        return recipe.create_state(), 0, []
-    position = resumption.epochs * steps_per_epoch
-    if position >= total:
+        return program.create_state(), 0, []
+    step = resumption.epochs * steps_per_epoch
+    if step >= total:
         raise InputError(
             f"the training to go on from has {resumption.epochs} epochs behind it, and loop.epochs is "
-            f"{recipe.stage.config.loop.epochs:g}: raise loop.epochs."
+            f"{program.stage.config.loop.epochs:g}: raise loop.epochs."
         )
-    state = carry_over(recipe.create_state(), resumption, position)
-    note = f"going on at step {position} of {total}, with the moments of {resumption.updates} updates"
-    return state, position, [note]
+    state = carry_over(program.create_state(), resumption, step)
+    note = f"going on at step {step} of {total}, with the moments of {resumption.updates} updates"
+    return state, step, [note]
 
 
 @dataclass
-class _Job:
+class _Loop:
     """The loop's own state on the host, from the first step to the last."""
 
-    recipe: Recipe
+    program: Program
     checkpoints: CheckpointDirectory
     telemetry: Telemetry
     stop: StopRequest
     total: int
     steps_per_epoch: int
     interval: Interval = field(default_factory=Interval)
+    readback: Readback = field(default_factory=Readback)
     validation: dict[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0
     warned: bool = False
+    stopped: bool = False
 
     def run(
         self,
@@ -152,77 +154,101 @@ class _Job:
         validation: Callable[[], HostBatches] | None,
     ) -> tuple[TrainState, int]:
         """Steps from `start` to the end or to a request to stop; returns the state and the steps done."""
-        stage, options = self.recipe.stage, self.recipe.stage.config.loop
+        options = self.program.stage.config.loop
+        if validation is not None:
+            self._catch_up(state, start, validation)
+            if self.stopped:
+                return state, start
         batches = loader(start) if start < self.total else iter(())
-        pending = None
+        batch = self._ahead(batches, start)
         for step in range(start, self.total):
-            state, metrics = self._step(state, step, batches)
-            # The metrics of the step before are read while this one runs: the device never waits for the host.
-            if pending is not None:
-                self._account(*pending)
-            pending, done = (step, metrics), step + 1
+            state, metrics = self._step(state, step, batch)
+            done = step + 1
+            batch = self._ahead(batches, done)  # goes to the devices while they are busy with this step
+            self._account(self.readback.add(step, metrics))
             evaluating = validation is not None and self._due(done, options.evaluate_every_epochs)
-            saving, stopping = self._due(done, options.save_every_epochs), self.stop.asked(done)
+            saving, stopping = self._due(done, options.save_every_epochs), self.stop.asked()
             if not (evaluating or saving or stopping):
                 continue
-            self._account(*pending)  # raises before a state that is not finite could be evaluated or saved
-            pending = None
+            self._account(self.readback.rest())  # raises before a state that is not finite is evaluated or saved
             # Every evaluation and checkpoint ends a logged interval, so a resumed run logs what an unbroken one does.
             self._log(done)
-            scores = {}
-            if evaluating and not (stopping and done < self.total):
-                scores = self.validation = stage.evaluate(state, self._on_device(validation()))
-                self.telemetry.log(done, "validation", scores)
-                self.telemetry.say(f"step {done} validation: {_brief(scores)}")
-            if saving or stopping or self.checkpoints.improves(scores):
-                self.checkpoints.save(done, state, to_dict(stage.config), position=done, metrics=scores)
+            scores = self._evaluate(state, done, "validation", validation) if evaluating and not stopping else {}
+            self.validation = scores or self.validation
+            self.stopped = self.stopped or (stopping and (evaluating or done < self.total))
+            if saving or self.stopped or self.checkpoints.improves(scores):
+                self.checkpoints.save(done, state, to_dict(self.program.stage.config), scores)
             self.interval.pause()
-            if stopping and done < self.total:
-                self.telemetry.say(f"stopped at step {done} of {self.total}: the same command goes on from there")
+            if self.stopped:
+                self._say_stopped(done)
                 return state, done
         return state, max(start, self.total)
 
+    def _catch_up(self, state: TrainState, start: int, validation: Callable[[], HostBatches]) -> None:
+        """Evaluates the checkpoint that is gone on from where a request to stop had left it without its scores."""
+        if start not in self.checkpoints.steps or self.checkpoints.meta(start)["metrics"]:
+            return
+        if self._due(start, self.program.stage.config.loop.evaluate_every_epochs):
+            self.validation = self._evaluate(state, start, "validation", validation)
+            if self.stopped:
+                self._say_stopped(start)
+            else:
+                self.checkpoints.add_metrics(start, self.validation)
+
     def score(self, state: TrainState, step: int, test: Callable[[], HostBatches]) -> dict[str, float]:
-        """Metrics of the best checkpoint, else of `state`, on the test split."""
+        """Metrics of the best checkpoint, else of `state`, on the test split; none if asked to stop."""
         best = self.checkpoints.best
         if best is not None and best["step"] != step:
             self.checkpoints.wait()
             step = best["step"]
-            state = self.recipe.with_frozen(self.checkpoints.restore(step, self.recipe.abstract)[0])
-        scores = self.recipe.stage.evaluate(state, self._on_device(test()))
-        self.telemetry.log(step, "test", scores)
-        self.telemetry.say(f"step {step} test: {_brief(scores)}")
+            state = self.program.with_frozen(self.checkpoints.restore(step, self.program.abstract))
+        scores = self._evaluate(state, step, "test", test)
+        if self.stopped:
+            self._say_stopped(self.total)
         return scores
 
-    def _step(
-        self, state: TrainState, step: int, batches: Iterator[Mapping[str, np.ndarray]]
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        batch = next(batches, None)
+    def _ahead(self, batches: Iterator[Mapping[str, np.ndarray]], step: int) -> Batch | None:
+        """The batch of `step` on its way to the devices; None where there is none or after the last step."""
+        batch = next(batches, None) if step < self.total else None
+        return batch and put_batch(batch, self.program.mesh)
+
+    def _step(self, state: TrainState, step: int, batch: Batch | None) -> tuple[TrainState, dict[str, jax.Array]]:
         if batch is None:
             raise InputError(f"the training data ended at step {step} of {self.total}: give the loader an endless one.")
-        batch = put_batch(batch, self.recipe.mesh)
-        changed = self.recipe.stage.before_step(state, batch, step)
-        if changed is not state:
-            state = jax.device_put(changed, shardings_of(self.recipe.abstract))
-        return self.recipe.train_step(state, batch)
+        if step in self.program.events:
+            state = self.program.before_step(step, state, batch)
+        return self.program.train_step(state, batch)
 
-    def _account(self, step: int, metrics: Mapping[str, jax.Array]) -> None:
-        """Takes the metrics of one step to the host, checks them and logs when it is time."""
-        values = {"loss": 0.0} | {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
-        for name in ("loss", "grad_norm"):
-            if not np.isfinite(values[name]):
-                raise InputError(self._not_finite(step, name, values[name]))
-        self.interval.add(values)
-        self.telemetry.advance(f"loss {values['loss']:.4f}")
-        if (step + 1) % self.recipe.stage.config.loop.log_every == 0:
-            self._log(step + 1)
+    def _evaluate(
+        self, state: TrainState, step: int, split: str, batches: Callable[[], HostBatches]
+    ) -> dict[str, float]:
+        """Metrics of a split, logged and told; none where a request to stop comes between its batches."""
+        scores = evaluate(self.program, state.variables, state.frozen, batches(), self.stop.asked)
+        if scores is None:
+            self.stopped = True
+            return {}
+        self.telemetry.log(step, split, scores)
+        self.telemetry.say(f"step {step} {split}: {_brief(scores)}")
+        return scores
+
+    def _account(self, results: list[tuple[int, dict[str, np.ndarray]]]) -> None:
+        """Checks the metrics of some steps, in order, and logs when it is time."""
+        for step, metrics in results:
+            values = {name: float(value) for name, value in metrics.items()}
+            if not values.pop("finite"):
+                raise InputError(self._not_finite(step, values))
+            self.learning_rate = values.pop("learning_rate")
+            self.interval.add(values)
+            self.telemetry.advance(f"loss {values['loss']:.4f}")
+            if (step + 1) % self.program.stage.config.loop.log_every == 0:
+                self._log(step + 1)
 
     def _log(self, done: int) -> None:
         if not len(self.interval):
             return
-        means = {**self.interval.close(), "learning_rate": float(self.recipe.learning_rate(done - 1))}
+        means = {**self.interval.close(), "learning_rate": self.learning_rate}
         self.telemetry.log(done, "train", means)
-        warning = self.recipe.stage.watch(done, means)
+        warning = self.program.stage.warn_about(done, means)
         if warning and not self.warned:
             self.telemetry.say(f"step {done}: {warning}")
         self.warned = bool(warning)
@@ -230,17 +256,18 @@ class _Job:
     def _due(self, done: int, every_epochs: float) -> bool:
         return done == self.total or done % max(1, round(every_epochs * self.steps_per_epoch)) == 0
 
-    def _on_device(self, batches: HostBatches) -> Iterator[Batch]:
-        return (put_batch(batch, self.recipe.mesh) for batch in batches)
+    def _say_stopped(self, done: int) -> None:
+        self.telemetry.say(f"stopped at step {done} of {self.total}: the same command goes on from there")
 
-    def _not_finite(self, step: int, name: str, value: float) -> str:
+    def _not_finite(self, step: int, metrics: Mapping[str, float]) -> str:
+        name = "grad_norm" if np.isfinite(metrics["loss"]) else "loss"
         what = "loss" if name == "loss" else "norm of the gradients"
         self.checkpoints.wait()
         saved = self.checkpoints.steps
         kept = f"the checkpoint of step {saved[-1]} is good" if saved else "no checkpoint was written yet"
         return (
-            f"the {what} is {value} at step {step + 1}, so training stopped ({kept}): look for bad windows in the "
-            "corpora, lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
+            f"the {what} is {metrics[name]} at step {step + 1}, so training stopped ({kept}): look for bad windows in "
+            "the corpora, lower optimizer.learning_rate, lengthen optimizer.warmup_epochs or set optimizer.clip_norm."
         )
 
 

@@ -1,6 +1,6 @@
 """What a stage must say to be trained by the one loop."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,10 +11,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.models import PatchBatch
-from labram_jax.training.state import TrainState
 
 PyTree = Any
 Batch = Mapping[str, jax.Array]
+# (params, collections, batch, key) -> collections; pure and traced.
+Event = Callable[[PyTree, dict[str, PyTree], Batch, Key[Array, ""]], dict[str, PyTree]]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Resumption:
 
 
 @struct.dataclass
-class Found:
-    """What a loss found in some rows of a batch, beside its value; a pytree.
+class Statistics:
+    """What was found in some rows of a batch: by a loss beside its value, or by an evaluation; a pytree.
 
     Attributes:
         metrics: scalars that add up over the parts of a batch, such as means over the whole of it.
@@ -38,13 +39,16 @@ class Found:
         rows: arrays whose leading axis is the rows'.
     """
 
-    metrics: dict[str, Float[Array, ""]]
+    metrics: dict[str, Float[Array, ""]] = struct.field(default_factory=dict)
     sums: PyTree = struct.field(default_factory=dict)
     rows: PyTree = struct.field(default_factory=dict)
 
 
 class Stage:
-    """Base of the stages: `init` and `loss` are a stage's own, the other methods have a neutral default.
+    """Base of the stages: pure functions, which `Program` compiles; a stage compiles nothing itself.
+
+    `init`, `denominators`, `loss`, `evaluate_batch` and `summarise` are a stage's own; the others have a neutral
+    default.
 
     Attributes:
         config: the stage's configuration, saved with every checkpoint.
@@ -80,7 +84,7 @@ class Stage:
         """Tree of booleans like `params`, False for what stays as it is; None trains all."""
         return None
 
-    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+    def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
         """Pure and traced: what the means of a whole batch are taken over, such as the number of its patches."""
         raise NotImplementedError
 
@@ -91,31 +95,35 @@ class Stage:
         frozen: PyTree,
         batch: Batch,
         keys: Key[Array, " B"],
-        totals: Mapping[str, Float[Array, ""]],
+        denominators: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], Found]:
-        """Pure and traced: what the rows of `batch` add to the loss of the batch that has `totals`.
+    ) -> tuple[Float[Array, ""], Statistics]:
+        """Pure and traced: what the rows of `batch` add to the loss of the batch that has `denominators`.
 
         `keys` has one for each row, so that what is drawn does not depend on how a batch is taken apart. Among the
         metrics is "patches": the number of real patches, from which the loop takes the speed.
         """
         raise NotImplementedError
 
-    def finish(
-        self, collections: dict[str, PyTree], found: Found, key: Key[Array, ""], step: Int[Array, ""]
+    def apply_statistics(
+        self, collections: dict[str, PyTree], statistics: Statistics, key: Key[Array, ""], step: Int[Array, ""]
     ) -> tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]:
-        """Pure and traced: collections after the step, and its metrics, from what was found in the whole batch."""
+        """Pure and traced: collections after the step, and its metrics, from the statistics of the whole batch."""
         del key, step
-        return collections, found.metrics
+        return collections, statistics.metrics
 
-    def before_step(self, state: TrainState, batch: Batch, step: int) -> TrainState:
-        """On the host before step `step`: returns `state` itself unless something must happen there."""
-        return state
+    def events(self) -> Mapping[int, Event]:
+        """What happens before some steps, each with the batch of its step; the functions are pure and traced."""
+        return {}
 
-    def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
-        """Metrics over all `batches` of a split, the same on every process."""
+    def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
+        """Pure and traced: what an evaluation needs of one batch, in `sums` and `rows`."""
         raise NotImplementedError
 
-    def watch(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
+    def summarise(self, statistics: Statistics) -> dict[str, float]:
+        """On the host: metrics of a split from the sums (64 bit) and the rows (one after another) of its batches."""
+        raise NotImplementedError
+
+    def warn_about(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
         """A warning about the metrics logged at `step`, or None."""
         return None

@@ -17,6 +17,7 @@ class StopRequest:
 
     def __init__(self):
         self._asked = False
+        self._agreed, self._looks = False, 0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -37,8 +38,11 @@ class StopRequest:
             signal.raise_signal(signal.SIGTERM)
         print("\nstopping after this step with a checkpoint; once more stops at once", file=sys.stderr, flush=True)
 
-    def asked(self, step: int) -> bool:
-        """Whether to stop now that `step` steps are done; the same answer on every process."""
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._asked
+    def asked(self) -> bool:
+        """Whether to stop now; the same answer on every process, as all of them must ask at the same places."""
+        if jax.process_count() == 1:
+            return self._asked
+        # The service agrees on one of the numbers that it is asked with, and these must follow one upon the other.
+        self._looks += 1
+        self._agreed |= multihost_utils.reached_preemption_sync_point(self._looks)
+        return self._agreed

@@ -1,6 +1,6 @@
 """The tokenizer stage: spectra of patches through the codebook."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,9 @@ from labram_jax.models.quantizer import (
 from labram_jax.models.segments import valid_mean
 from labram_jax.models.spectrum import spectral_targets
 from labram_jax.models.tokenizer import TokenizerOutput
-from labram_jax.training.sharding import to_host
-from labram_jax.training.stage import Batch, Found, PyTree, Stage
-from labram_jax.training.state import TrainState
+from labram_jax.training.stage import Batch, Event, PyTree, Stage, Statistics
 
-SAMPLING_KEY = 1  # beside the step, keeps these random numbers apart from the loop's
+SAMPLING_KEY = 1  # beside the step, keeps these random numbers apart from the step's
 
 
 def tokenizer_losses(
@@ -57,13 +55,11 @@ class TokenizerStage(Stage):
         self.frozen: dict = {}
         self.bypass_steps = round(config.codebook.bypass_epochs * steps_per_epoch)
         self.ramp_steps = round(config.codebook.commitment_warmup_epochs * steps_per_epoch)
-        self._start = jax.jit(self._start_codebook)
-        self._evaluate = jax.jit(self._evaluate_batch)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch())
 
-    def totals(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+    def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
         return {"patches": (batch["segment_ids"] > 0).sum()}
 
     def loss(
@@ -73,9 +69,9 @@ class TokenizerStage(Stage):
         frozen: PyTree,
         batch: Batch,
         keys: Key[Array, " B"],
-        totals: Mapping[str, Float[Array, ""]],
+        denominators: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
-    ) -> tuple[Float[Array, ""], Found]:
+    ) -> tuple[Float[Array, ""], Statistics]:
         """Amplitude + phase + weight * commitment, and what each code got."""
         stream = self.stream(batch)
         output = self.model.apply(
@@ -84,7 +80,7 @@ class TokenizerStage(Stage):
             bypass=step < self.bypass_steps if self.bypass_steps else False,
             noise=self._noise(keys, stream),
         )
-        losses = tokenizer_losses(output, stream, totals["patches"])
+        losses = tokenizer_losses(output, stream, denominators["patches"])
         weight = self._commitment_weight(step)
         loss = losses["amplitude_loss"] + losses["phase_loss"] + weight * losses["commitment_loss"]
         quantized = jax.lax.stop_gradient(output.quantized)
@@ -94,35 +90,51 @@ class TokenizerStage(Stage):
             shape = stream.valid.shape
             rows = {"latents": quantized.latents.reshape(*shape, -1), "weights": quantized.weights.reshape(shape)}
         metrics = {"loss": loss, **losses, "patches": stream.valid.sum()}
-        return loss, Found(metrics, {"counts": counts, "sums": sums}, rows)
+        return loss, Statistics(metrics, {"counts": counts, "sums": sums}, rows)
 
-    def finish(
-        self, collections: dict[str, PyTree], found: Found, key: Key[Array, ""], step: Int[Array, ""]
+    def apply_statistics(
+        self, collections: dict[str, PyTree], statistics: Statistics, key: Key[Array, ""], step: Int[Array, ""]
     ) -> tuple[dict[str, PyTree], dict[str, Float[Array, ""]]]:
         """Moves the codebook by its moving average over the whole batch."""
-        counts = found.sums["counts"]
+        counts, sums = statistics.sums["counts"], statistics.sums["sums"]
         _, moved = self.model.apply(
-            collections, counts, found.sums["sums"], method=TokenizerModel.move_codebook, mutable=["codebook"]
+            collections, counts, sums, method=TokenizerModel.move_codebook, mutable=["codebook"]
         )
-        moved = self._keep_alive(moved, found.rows, key, step < self.bypass_steps)
+        moved = self._keep_alive(moved, statistics.rows, key, step < self.bypass_steps)
         usage = {"perplexity": perplexity(counts), "codes_used": (counts > 0).mean()}
-        return moved, {**found.metrics, **usage}
+        return moved, {**statistics.metrics, **usage}
 
-    def before_step(self, state: TrainState, batch: Batch, step: int) -> TrainState:
-        """Starts the codebook by k-means on the global batch, at the first step that uses it."""
-        if step != self.bypass_steps or not self.config.codebook.kmeans_start:
-            return state
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.config.loop.seed), step), SAMPLING_KEY)
-        return state.replace(collections=self._start(state.params, state.collections, batch, key))
+    def events(self) -> Mapping[int, Event]:
+        """The codebook starts by k-means on the global batch of the first step that uses it."""
+        return {self.bypass_steps: self.start_codebook} if self.config.codebook.kmeans_start else {}
 
-    def evaluate(self, state: TrainState, batches: Iterable[Batch]) -> dict[str, float]:
+    def start_codebook(
+        self, params: PyTree, collections: dict[str, PyTree], batch: Batch, key: Key[Array, ""]
+    ) -> dict[str, PyTree]:
+        """Pure and traced: the codebook after k-means on the latents of a batch, from random ones of them."""
+        stream = self.stream(batch)
+        latents = self.model.apply({"params": params, **collections}, stream, method=TokenizerModel.latents)
+        latents = unit(latents.reshape(-1, latents.shape[-1]))
+        weights = stream.valid.reshape(-1).astype(latents.dtype)
+        means = sample_latents(jax.random.fold_in(key, SAMPLING_KEY), latents, weights, self._codes)
+        iterations, chunk = self.config.codebook.kmeans_iterations, self.config.compute.code_chunk
+        vectors, _ = kmeans(latents, weights, means, iterations, chunk)
+        # Where unused codes are restarted, each has the same time to be hit.
+        usage = jnp.full_like(collections["codebook"]["quantizer"]["usage"], 2 * self.config.codebook.restart_below)
+        return {"codebook": {"quantizer": {"vectors": vectors, "usage": usage}}}
+
+    def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
+        """Sums of the losses over patches, patches, and how many of them each code got."""
+        stream = self.stream(batch)
+        output = self.model.apply(variables, stream)
+        quantized, losses = output.quantized, tokenizer_losses(output, stream, jnp.ones(()))
+        counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
+        return Statistics(sums={"losses": losses, "counts": counts, "patches": stream.valid.sum()})
+
+    def summarise(self, statistics: Statistics) -> dict[str, float]:
         """Losses over all patches of the split, the share of codes that it uses, and their perplexity."""
-        sums: dict[str, np.ndarray] = {}
-        for batch in batches:
-            part = jax.tree.map(to_host, self._evaluate(state.variables, batch))
-            sums = {name: sums.get(name, 0) + value for name, value in part.items()}
-        counts, patches = sums.pop("counts"), sums.pop("patches")
-        losses = {name: float(value / patches) for name, value in sums.items()}
+        sums, counts = statistics.sums, statistics.sums["counts"]
+        losses = {name: float(total / sums["patches"]) for name, total in sums["losses"].items()}
         return {
             "loss": sum(losses.values()),
             **losses,
@@ -130,7 +142,7 @@ class TokenizerStage(Stage):
             "perplexity": float(perplexity(jnp.asarray(counts))),
         }
 
-    def watch(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
+    def warn_about(self, step: int, metrics: Mapping[str, float | np.floating]) -> str | None:
         """Warns of a codebook that is collapsing."""
         possible = min(self._codes, self.config.data.batch_rows * self.config.data.patch_slots)
         if step <= self.bypass_steps or metrics["perplexity"] >= self.config.codebook.warn_below * possible:
@@ -168,25 +180,6 @@ class TokenizerStage(Stage):
         vectors, usage = restart_unused(key, codebook["vectors"], codebook["usage"], latents, weights, below)
         alive = {"vectors": vectors, "usage": usage}
         return {"codebook": {"quantizer": jax.tree.map(lambda a, b: jnp.where(bypassed, a, b), codebook, alive)}}
-
-    def _start_codebook(self, params: PyTree, collections: dict, batch: Batch, key: jax.Array) -> dict:
-        stream = self.stream(batch)
-        latents = self.model.apply({"params": params, **collections}, stream, method=TokenizerModel.latents)
-        latents = unit(latents.reshape(-1, latents.shape[-1]))
-        weights = stream.valid.reshape(-1).astype(latents.dtype)
-        means = sample_latents(key, latents, weights, self._codes)
-        iterations, chunk = self.config.codebook.kmeans_iterations, self.config.compute.code_chunk
-        vectors, _ = kmeans(latents, weights, means, iterations, chunk)
-        # Where unused codes are restarted, each has the same time to be hit.
-        usage = jnp.full_like(collections["codebook"]["quantizer"]["usage"], 2 * self.config.codebook.restart_below)
-        return {"codebook": {"quantizer": {"vectors": vectors, "usage": usage}}}
-
-    def _evaluate_batch(self, variables: PyTree, batch: Batch) -> dict[str, Array]:
-        stream = self.stream(batch)
-        output = self.model.apply(variables, stream)
-        quantized, patches = output.quantized, stream.valid.sum()
-        counts, _ = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
-        return {"counts": counts, "patches": patches, **tokenizer_losses(output, stream, jnp.ones(()))}
 
 
 def empty_batch() -> PatchBatch:

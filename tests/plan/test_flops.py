@@ -1,6 +1,7 @@
-"""The analytic count of a step's products against the step itself."""
+"""The analytic count of products against the programs themselves."""
 
 import math
+from typing import Any
 
 import jax
 import pytest
@@ -10,8 +11,8 @@ from small_runs import finetuning_config, pretraining_config, small_tokenizer, t
 from labram_jax.config import replace
 from labram_jax.plan import flops
 from labram_jax.plan.compile import abstract_batch, abstract_stage
+from labram_jax.training.program import prepare
 from labram_jax.training.sharding import make_mesh
-from labram_jax.training.step import prepare
 
 CONFIGS = {
     "tokenizer": tokenizer_config("run", []),
@@ -22,10 +23,23 @@ CONFIGS = {
 TOKENIZER = small_tokenizer()
 
 
-def prepared(config):
-    """The step of a configuration, and the shapes that it takes."""
-    recipe = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
-    return recipe.train_step, (recipe.abstract, abstract_batch(config, recipe.mesh)), recipe.mesh
+def lowered(config) -> dict[str, jax.stages.Lowered]:
+    """All programs of a configuration."""
+    program = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
+    return program.lower(abstract_batch(config, program.mesh))
+
+
+def traced(config) -> dict[str, Any]:
+    """All programs of a configuration as JAX traces them."""
+    program = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
+    state, batch = program.abstract, abstract_batch(config, program.mesh)
+    found = {
+        "train_step": (program.train_step, (state, batch)),
+        "evaluate_batch": (program.evaluate_batch, (state.variables, state.frozen, batch)),
+        **{event.name: (event, (state.params, state.collections, batch)) for event in program.events.values()},
+    }
+    with jax.set_mesh(program.mesh):
+        return {name: own.jitted.trace(*shapes).jaxpr for name, (own, shapes) in found.items()}
 
 
 def counted(jaxpr, used=None) -> int:
@@ -48,28 +62,27 @@ def counted(jaxpr, used=None) -> int:
 
 @pytest.mark.parametrize(("remat", "parts"), [("none", 2), ("block", 1)])
 @pytest.mark.parametrize("stage", CONFIGS)
-def test_products_are_those_of_the_step(stage, remat, parts):
+def test_products_are_those_of_the_programs(stage, remat, parts):
     changes = {"compute.remat": remat, "optimizer.accumulate": parts, "data.patch_slots": 60}
     config = replace(CONFIGS[stage], **changes)
-    step, shapes, mesh = prepared(config)
-    with jax.set_mesh(mesh):
-        traced = jax.make_jaxpr(step)(*shapes)
-    assert flops.total(flops.step_products(config, TOKENIZER)) == pytest.approx(counted(traced.jaxpr), rel=0.005)
+    programs = traced(config)
+    assert ("start_codebook" in programs) == (stage == "tokenizer")
+    for name, closed in programs.items():
+        products = flops.products_of(name, config, TOKENIZER)
+        assert flops.total(products) == pytest.approx(counted(closed.jaxpr), rel=0.005), name
 
 
 @pytest.mark.parametrize("stage", CONFIGS)
 def test_products_are_most_of_what_the_compiler_counts(stage):
     """Without loops, in which it counts one turn; what is left is elementwise work."""
     config = replace(CONFIGS[stage], **{"compute.unroll": 2, "data.patch_slots": 60})
-    step, shapes, mesh = prepared(config)
-    with jax.set_mesh(mesh):
-        cost = step.lower(*shapes).cost_analysis()["flops"]
-    assert 1 < cost / flops.total(flops.step_products(config, TOKENIZER)) < 1.06
+    cost = lowered(config)["train_step"].cost_analysis()["flops"]
+    assert 1 < cost / flops.total(flops.products_of("train_step", config, TOKENIZER)) < 1.06
 
 
 def test_recomputing_is_work_that_nobody_asked_for():
     plain, again = (
-        flops.step_products(replace(CONFIGS["fine-tuning"], **{"compute.remat": remat}), None)
+        flops.products_of("train_step", replace(CONFIGS["fine-tuning"], **{"compute.remat": remat}), None)
         for remat in ("none", "block")
     )
     assert flops.total(plain, asked_for=True) == flops.total(again, asked_for=True) < flops.total(again)
@@ -78,7 +91,8 @@ def test_recomputing_is_work_that_nobody_asked_for():
 
 def test_products_grow_with_the_batch():
     one, two = (
-        flops.step_products(replace(CONFIGS["pretraining"], **{"data.batch_rows": rows}), TOKENIZER) for rows in (4, 8)
+        flops.products_of("train_step", replace(CONFIGS["pretraining"], **{"data.batch_rows": rows}), TOKENIZER)
+        for rows in (4, 8)
     )
     assert flops.total(two) == 2 * flops.total(one)
     assert sum(flops.by_part(two).values()) == flops.total(two)

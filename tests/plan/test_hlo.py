@@ -9,7 +9,7 @@ import pytest
 
 from labram_jax.plan.collectives import collectives, groups_of, mesh_axes, ring, sent_bytes, traffic
 from labram_jax.plan.hardware import DEVICES
-from labram_jax.plan.hlo import Array, Program
+from labram_jax.plan.hlo import Array, HloModule
 
 TPU = """HloModule jit_step, is_scheduled=true
 
@@ -60,7 +60,7 @@ ENTRY %main (arg: (s32[], bf16[4,64], f32[256,100])) -> (s32[], bf16[4,64], f32[
 def test_collectives_count_once_a_run_of_their_loop():
     found = {
         kind: (times, instruction, groups_of(instruction.attributes, 4))
-        for kind, instruction, times in collectives(Program(TPU))
+        for kind, instruction, times in collectives(HloModule(TPU))
     }
     assert set(found) == {"all-gather", "reduce-scatter"}  # the gather in two parts, the reduction that is scattered
     times, gather, groups = found["all-gather"]
@@ -75,7 +75,7 @@ def test_memory_traffic_is_that_of_tiles_in_main_memory():
     # Both gathers read 8 x 128 bfloat16 tiles; of their results one part of the first is in main memory, untiled. The
     # reduction reads whole tiles and its result stays in fast memory.
     loop = 2 * 8 * 128 * 2 + 4 * 64 * 2 + 256 * 128 * 4
-    assert Program(TPU).memory_traffic() == pytest.approx(12 * loop, abs=200)  # and a few scalars
+    assert HloModule(TPU).memory_traffic() == pytest.approx(12 * loop, abs=200)  # and a few scalars
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_nested_loops_multiply():
 
         return jax.lax.scan(outer, x, None, length=5)[0]
 
-    program = Program(jax.jit(function).lower(jnp.ones(100_000)).compile().as_text())
+    program = HloModule(jax.jit(function).lower(jnp.ones(100_000)).compile().as_text())
     assert {3, 5} <= {program.trips(i) for i in instructions(program) if i.opcode == "while"}
     assert 15 in program.times.values()
     # Each of the 15 + 5 passes reads and writes the array, if the compiler copies nothing.
@@ -107,11 +107,11 @@ def test_slices_and_updates_move_their_own_size():
         return jax.lax.fori_loop(0, 100, lambda i, t: t.at[i].set(2 * t[i]), table)
 
     table = jax.ShapeDtypeStruct((100, 1000), jnp.float32)
-    program = Program(jax.jit(function, donate_argnums=0).lower(table).compile().as_text())
+    program = HloModule(jax.jit(function, donate_argnums=0).lower(table).compile().as_text())
     assert program.memory_traffic() < 4 * 100 * 1000 * 4  # not 100 times the table
 
 
-def instructions(program: Program):
+def instructions(program: HloModule):
     return [i for computation in program.computations.values() for i in computation.instructions.values()]
 
 
@@ -168,13 +168,13 @@ def test_rings_use_the_links_of_the_dimensions_that_they_span():
 
 def test_a_mesh_over_one_device_sends_nothing():
     mesh = pod(1, 1)
-    program = Program(TPU.replace("[2,2]<=[4]", "[4,1]<=[4]").replace("{{0,2},{1,3}}", "{{0},{1},{2},{3}}"))
+    program = HloModule(TPU.replace("[2,2]<=[4]", "[4,1]<=[4]").replace("{{0,2},{1,3}}", "{{0},{1},{2},{3}}"))
     assert traffic(program, mesh, DEVICES[0][1]) == []
 
 
 def test_traffic_is_summed_by_kind_and_axes():
     v5e = next(hardware for _, hardware in DEVICES if hardware.name == "TPU v5e")
-    scatter, gather = traffic(Program(TPU), pod(2, 2), v5e)
+    scatter, gather = traffic(HloModule(TPU), pod(2, 2), v5e)
     assert (scatter.kind, scatter.axes, scatter.count) == ("reduce-scatter", ("data",), 12)
     assert (gather.kind, gather.axes, gather.bytes) == ("all-gather", ("fsdp",), 12 * 8 * 64 * 2 / 2)
     assert gather.seconds == pytest.approx(gather.bytes / v5e.link + 12 * v5e.hop_seconds)

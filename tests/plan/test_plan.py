@@ -15,7 +15,7 @@ from labram_jax.config import DataConfig, replace
 from labram_jax.errors import InputError
 from labram_jax.plan import command, compile, hardware
 from labram_jax.plan.command import PlanOptions
-from labram_jax.plan.compile import CompiledStep, Memory
+from labram_jax.plan.compile import CompiledStage, Memory
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.workload import Recordings, workload_of
 
@@ -35,19 +35,30 @@ def _a_known_device(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def compiled() -> CompiledStep:
-    return compile.compile_step(finetuning_config("run", [], "/no/such/encoder"), None, jax.devices(), GIB)
+def compiled() -> CompiledStage:
+    return compile.compile_stage(finetuning_config("run", [], "/no/such/encoder"), None, jax.devices(), GIB)
+
+
+def with_memory(stage: CompiledStage, name: str, **changes) -> CompiledStage:
+    """The stage, with another memory of one of its programs."""
+    program = stage.programs[name]
+    changed = dataclasses.replace(program, memory=dataclasses.replace(program.memory, **changes))
+    return dataclasses.replace(stage, programs={**stage.programs, name: changed})
 
 
 def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "compile_step", lambda *_: compiled)
+    monkeypatch.setattr(command, "compile_stage", lambda *_: compiled)
     options = PlanOptions(json=tmp_path / "plan.json", recordings=RECORDINGS)
     text = command.run(finetuning_config("run", [], "/no/such/encoder"), options)
     (plan,) = json.loads((tmp_path / "plan.json").read_text())
-    estimate, memory = plan["estimate"], plan["memory"]
+    step, evaluation = plan["programs"]["train_step"], plan["programs"]["evaluate_batch"]
+    estimate, memory = step["estimate"], step["memory"]
     assert "a known device" in text and plan["topology"] == "local" and plan["fits"]
     # AdamW: parameters and two moments, in float32.
     assert 3 * 4 * plan["parameters"] <= memory["state"] <= memory["used"] < memory["available"] == GIB
+    # The whole state stays while an evaluation runs, which takes no gradients and is a third of the products.
+    assert memory["state"] <= evaluation["memory"]["state"] and evaluation["memory"]["temporary"] < memory["temporary"]
+    assert evaluation["estimate"]["flops"] < estimate["model_flops"] / 2.5 and "evaluation, a batch" in text
     seconds = estimate["seconds"]
     assert seconds["overlapped"] == max(seconds["compute"], seconds["memory"]) > 0 == seconds["interconnect"]
     assert seconds["limit"] in ("compute", "memory") and estimate["collectives"] == []
@@ -59,20 +70,26 @@ def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp
 
 
 def test_what_does_not_fit_says_what_to_do(compiled, monkeypatch):
-    memory = dataclasses.replace(compiled.memory, available=2**20)
-    monkeypatch.setattr(command, "compile_step", lambda *_: dataclasses.replace(compiled, memory=memory))
+    small = with_memory(compiled, "train_step", available=2**20)
+    monkeypatch.setattr(command, "compile_stage", lambda *_: small)
     text = command.run(finetuning_config("run", []), PlanOptions(recordings=RECORDINGS))
-    assert "does not fit" in text
+    assert "does not fit (training), by" in text
     places = [text.index(lever) for lever in ("compute.dtype bfloat16", "compute.remat block", "accumulate 2", "more")]
     assert places == sorted(places)
 
 
-def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
-    def step(config, *_):
-        memory = dataclasses.replace(compiled.memory, used=config.data.batch_rows * GIB / 32)
-        return dataclasses.replace(compiled, memory=dataclasses.replace(memory, available=GIB))
+def test_an_evaluation_that_does_not_fit_is_seen(compiled, monkeypatch):
+    large = with_memory(compiled, "evaluate_batch", used=2 * GIB)
+    monkeypatch.setattr(command, "compile_stage", lambda *_: large)
+    text = command.run(finetuning_config("run", []), PlanOptions(recordings=RECORDINGS))
+    assert "does not fit (evaluation), by 1.00 GiB" in text and "2.00 GiB of 1.00 GiB" in text
 
-    monkeypatch.setattr(command, "compile_step", step)
+
+def test_the_largest_batch_is_planned(compiled, monkeypatch, tmp_path):
+    def stage(config, *_):
+        return with_memory(compiled, "evaluate_batch", used=config.data.batch_rows * GIB / 32, available=GIB)
+
+    monkeypatch.setattr(command, "compile_stage", stage)
     command.run(finetuning_config("run", []), PlanOptions(fit=True, json=tmp_path / "plan.json", recordings=RECORDINGS))
     (plan,) = json.loads((tmp_path / "plan.json").read_text())
     assert plan["fits"] and 28 <= plan["data"]["batch_rows"] <= 32
@@ -216,8 +233,12 @@ def test_a_slice_that_is_not_there(tmp_path, capsys):
     assert cli.main(["plan", *small_pretraining(tmp_path), "--topology", "v5e:2x2", "--json", str(path)]) == 0
     (plan,) = json.loads(path.read_text())
     assert plan["hardware"]["name"] == "TPU v5e" and plan["mesh"] == {"data": 2, "fsdp": 2, "model": 1}
-    assert plan["fits"] and plan["memory"]["available"] == 16 * GIB
-    estimate = plan["estimate"]
+    assert plan["fits"] and plan["programs"]["train_step"]["memory"]["available"] == 16 * GIB
+    assert set(plan["programs"]) == {"train_step", "evaluate_batch"}
+    estimate, evaluation = (plan["programs"][name]["estimate"] for name in ("train_step", "evaluate_batch"))
+    # Under the rules an evaluation gathers slices of parameters, and no gradients travel.
+    step, batch = (sum(entry["bytes"] for entry in own["collectives"]) for own in (estimate, evaluation))
+    assert 0 < batch < step / 2
     kinds = {entry["kind"] for entry in estimate["collectives"]}
     assert "all-reduce" in kinds and min(entry["bytes"] for entry in estimate["collectives"]) > 0
     assert estimate["seconds"]["interconnect"] > 0 and 0 < estimate["tile_use"] < 1

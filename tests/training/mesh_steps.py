@@ -1,11 +1,15 @@
-"""Five steps of every stage on several meshes of 8 devices; a command, as devices are counted when a process starts.
+"""Five steps and an evaluation of every stage on several meshes of 8 devices.
+
+A command, as devices are counted when a process starts:
 
 python mesh_steps.py OUT.npz STAGE:LAYOUT [STAGE:LAYOUT ...]
 
-OUT.npz has, for each of them and for every stage on one device, losses [5], codes of the batches, and all variables
-after the last step.
+OUT.npz has, for each of them and for every stage on one device, losses [5], codes of the batches, all variables after
+the last step, scores of a split of two batches with the variables at the start, and the bytes that a device sends for
+one batch of training and of evaluation.
 """
 
+import dataclasses
 import sys
 
 import flax.linen as nn
@@ -16,12 +20,16 @@ from small_runs import finetuning_config, pretraining_config, small_encoder, sma
 
 from labram_jax.config import AnyStageConfig, MeshConfig, replace
 from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.plan import hardware
+from labram_jax.plan.collectives import traffic
+from labram_jax.plan.hlo import HloModule
+from labram_jax.training.evaluating import evaluate
 from labram_jax.training.finetuning import FinetuningStage
 from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.training.program import Program, prepare
 from labram_jax.training.sharding import make_mesh, put_batch, shardings_of
 from labram_jax.training.stage import Stage
 from labram_jax.training.state import TrainState
-from labram_jax.training.step import prepare
 from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 STEPS, ROWS, SLOTS, SEGMENTS = 5, 32, 12, 2
@@ -54,7 +62,8 @@ def batches() -> list[dict[str, np.ndarray]]:
         batch = pack_rows(rows, SLOTS, SEGMENTS, seed=step).batch
         arrays = {name: getattr(batch, name) for name in ("electrode_ids", "time_ids", "segment_ids", "mask")}
         arrays["microvolts"] = batch.patches  # not yet divided by 100
-        found.append({**arrays, "labels": labels})
+        ids = {name: np.zeros((ROWS, SEGMENTS), np.int32) for name in ("window_ids", "corpus_ids")}
+        found.append({**arrays, **ids, "labels": labels})
     return found
 
 
@@ -90,24 +99,38 @@ def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray
     """What comes of five steps from `start`, and that start (made here if there is none) on the host."""
     sizes = stage.config.mesh
     mesh = make_mesh(sizes, jax.devices()[: sizes.data * sizes.fsdp * sizes.model])
-    with jax.set_mesh(mesh):
-        recipe = prepare(stage, mesh, total_steps=10, steps_per_epoch=2)
-        start = start or jax.device_get(recipe.create_state())
-        places = shardings_of(recipe.abstract)
-        state, losses = jax.device_put(start, places), []
-        for step, batch in enumerate(batches()):
-            batch = put_batch(batch, mesh)
-            state = jax.device_put(stage.before_step(state, batch, step), places)
-            state, metrics = recipe.train_step(state, batch)
-            losses.append(metrics["loss"])
+    program, sent = compiled(prepare(stage, mesh, total_steps=10, steps_per_epoch=2))
+    start = start or jax.device_get(program.create_state())
+    state, losses = jax.device_put(start, shardings_of(program.abstract)), []
+    scores = evaluate(program, state.variables, state.frozen, batches()[:2])
+    for step, batch in enumerate(batches()):
+        batch = put_batch(batch, mesh)
+        if step in program.events:
+            state = program.before_step(step, state, batch)
+        state, metrics = program.train_step(state, batch)
+        losses.append(metrics["loss"])
     variables = jax.device_get(state.variables)
     found = {"losses": np.array(losses), "grad_norm": np.asarray(metrics["grad_norm"])}
+    found |= {"scores": np.array(list(scores.values())), "sent": sent}
     if "codebook" in variables:
         streams = [PatchBatch.of(batch, SEGMENTS) for batch in batches()]
         found["codes"] = np.stack([np.where(stream.valid, encode(variables, stream), 0) for stream in streams])
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     found |= {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     return found, start
+
+
+def compiled(program: Program) -> tuple[Program, np.ndarray]:
+    """The program with its step and its evaluation compiled, and the bytes that a device sends in a batch of each."""
+    batch = put_batch(batches()[0], program.mesh)
+    lowered = program.lower(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), batch))
+    device = hardware.DEVICES[-1][1]  # the speed of its links is nothing that is asked here
+    parts, sent = {}, []
+    for name in ("train_step", "evaluate_batch"):
+        executable = lowered[name].compile()
+        parts[name] = dataclasses.replace(getattr(program, name), jitted=executable)
+        sent.append(sum(entry.bytes for entry in traffic(HloModule(executable.as_text()), program.mesh, device)))
+    return dataclasses.replace(program, **parts), np.array(sent)
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""What a compiled step keeps in memory: never a number for every patch and every code."""
+"""What compiled programs keep in memory: never a number for every patch and every code."""
 
 import math
 import re
@@ -18,8 +18,8 @@ from labram_jax.config import (
     replace,
 )
 from labram_jax.plan.compile import abstract_batch, abstract_stage
+from labram_jax.training.program import prepare
 from labram_jax.training.sharding import make_mesh
-from labram_jax.training.step import prepare
 
 # So many codes and patches that all else is smaller: parameters, attention, and the MLP of both views.
 ROWS, SLOTS, CODES = 8, 64, 2000
@@ -36,13 +36,12 @@ def config_of(name: str, chunk: int) -> AnyStageConfig:
 
 
 def largest_buffer(name: str, chunk: int) -> int:
-    """Elements of the largest array in the compiled step of a stage."""
+    """Elements of the largest array in the compiled programs of a stage."""
     config = config_of(name, chunk)
     mesh = make_mesh(MeshConfig(1, 1, 1), jax.devices()[:1])
-    with jax.set_mesh(mesh):
-        recipe = prepare(abstract_stage(config, 10, TOKENIZER), mesh, total_steps=10, steps_per_epoch=10)
-        program = recipe.train_step.lower(recipe.abstract, abstract_batch(config, mesh)).compile(QUICK).as_text()
-    shapes = re.findall(r"\b[a-z]+\d*\[([\d,]+)\]", program)
+    program = prepare(abstract_stage(config, 10, TOKENIZER), mesh, total_steps=10, steps_per_epoch=10)
+    texts = [lowered.compile(QUICK).as_text() for lowered in program.lower(abstract_batch(config, mesh)).values()]
+    shapes = [shape for text in texts for shape in re.findall(r"\b[a-z]+\d*\[([\d,]+)\]", text)]
     return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
 

@@ -38,7 +38,7 @@ def run(tmp_path):
     """A run with checkpoints of steps 10, 20 and 30, of which 20 is best."""
     with CheckpointDirectory(tmp_path / "run", keep=3, selection=("auroc", "max")) as checkpoints:
         for step, auroc in ((10, 0.6), (20, 0.9), (30, 0.7)):
-            checkpoints.save(step, state_at(step), {"kind": "toy", "size": 3}, position=step, metrics={"auroc": auroc})
+            checkpoints.save(step, state_at(step), {"kind": "toy", "size": 3}, {"auroc": auroc})
     return tmp_path / "run"
 
 
@@ -52,21 +52,33 @@ def damage(checkpoint, item="model"):
 
 def test_latest_comes_back_bit_for_bit(run):
     with CheckpointDirectory(run) as checkpoints:
-        state, position = checkpoints.restore_latest(abstract(state_at(0)))
-    assert position == 30 and int(state.step) == 30
+        state = checkpoints.restore(checkpoints.steps[-1], abstract(state_at(0)))
+    assert int(state.step) == 30
     assert jax.tree.structure(state) == jax.tree.structure(state_at(30))
     jax.tree.map(np.testing.assert_array_equal, state, state_at(30))
 
 
-def test_nothing_to_restore_is_none(tmp_path):
-    with CheckpointDirectory(tmp_path / "new") as checkpoints:
-        assert checkpoints.restore_latest(abstract(state_at(0))) is None
+def test_scores_that_came_later_count(run):
+    with CheckpointDirectory(run, selection=("auroc", "max")) as checkpoints:
+        checkpoints.add_metrics(30, {"auroc": 0.95})
+        assert checkpoints.best["step"] == 30
+    with CheckpointDirectory(run, selection=("auroc", "max")) as again:
+        assert again.best == {"step": 30, "metric": "auroc", "value": 0.95}
+    assert json.loads((run / "best.json").read_text()) == again.best
+
+
+def test_checkpoints_of_earlier_versions_that_say_their_position_are_read(run):
+    path = run / "checkpoints" / "30" / "meta" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"position": 30}))
+    with CheckpointDirectory(run) as checkpoints:
+        assert int(checkpoints.restore(30, abstract(state_at(0))).step) == 30
+    jax.tree.map(np.testing.assert_array_equal, load_model(run / "checkpoints" / "30")[0], state_at(30).variables)
 
 
 def test_last_ones_and_the_best_one_stay(tmp_path):
     with CheckpointDirectory(tmp_path, keep=2, selection=("loss", "min")) as checkpoints:
         for step, loss in enumerate((0.5, 0.1, 0.4, 0.3, float("nan"))):
-            checkpoints.save(step, state_at(step), {}, position=step, metrics={"loss": loss})
+            checkpoints.save(step, state_at(step), {}, {"loss": loss})
         checkpoints.wait()
         assert checkpoints.steps == [1, 3, 4]
     assert json.loads((tmp_path / "best.json").read_text()) == {"step": 1, "metric": "loss", "value": 0.1}
@@ -96,7 +108,7 @@ def test_flipped_bit_names_the_array_and_the_checkpoint_to_use(run, item):
         CheckpointDirectory(run) as checkpoints,
         pytest.raises(InputError, match=r"damaged: array .*kernel.*step 20 is whole"),
     ):
-        checkpoints.restore_latest(abstract(state_at(0)))
+        checkpoints.restore(30, abstract(state_at(0)))
 
 
 def test_truncated_file_names_the_array(run):
@@ -110,7 +122,7 @@ def test_damage_everywhere_says_so(run):
     for step in ("10", "20", "30"):
         damage(run / "checkpoints" / step)
     with CheckpointDirectory(run) as checkpoints, pytest.raises(InputError, match="no earlier checkpoint is whole"):
-        checkpoints.restore_latest(abstract(state_at(0)))
+        checkpoints.restore(30, abstract(state_at(0)))
 
 
 def test_half_written_checkpoint_is_ignored_and_said(run):

@@ -24,10 +24,12 @@ from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.metrics import binary
 from labram_jax.training.checkpoints import load_model
+from labram_jax.training.evaluating import collect, evaluate
+from labram_jax.training.finetuning import predictions_of
+from labram_jax.training.program import Program, prepare
 from labram_jax.training.runs import make_stage, windows_of
 from labram_jax.training.sharding import make_mesh
 from labram_jax.training.state import TrainState
-from labram_jax.training.step import Recipe, prepare
 from labram_jax.training.telemetry import read_metrics
 from labram_jax.training.tokenizer import TokenizerStage
 
@@ -43,17 +45,19 @@ def batches_of(config, corpora, split="train"):
     return read(windows, seed=config.loop.seed, masked=not hasattr(config.model, "pooling"), **shape)
 
 
-def ready(stage) -> tuple[Recipe, TrainState]:
-    mesh = make_mesh(MeshConfig())
-    with jax.set_mesh(mesh):
-        recipe = prepare(stage, mesh, total_steps=100, steps_per_epoch=STEPS_PER_EPOCH)
-        return recipe, recipe.create_state()
+def programs_of(stage) -> Program:
+    return prepare(stage, make_mesh(MeshConfig()), total_steps=100, steps_per_epoch=STEPS_PER_EPOCH)
 
 
-def losses_of(recipe, state, batches, steps: int) -> tuple[TrainState, list[float]]:
+def ready(stage) -> tuple[Program, TrainState]:
+    program = programs_of(stage)
+    return program, program.create_state()
+
+
+def losses_of(program, state, batches, steps: int) -> tuple[TrainState, list[float]]:
     losses = []
     for batch in itertools.islice(batches, steps):
-        state, metrics = recipe.train_step(state, batch)
+        state, metrics = program.train_step(state, batch)
         losses.append(float(metrics["loss"]))
     return state, losses
 
@@ -103,20 +107,20 @@ def test_several_classes_by_the_class_token_with_drop_path(tmp_path, pretraining
     assert stage.config.model.outputs == 3 and stage.config.model.classes == ("slow", "middle", "fast")
     # The architecture is the checkpoint's, how it is trained the configuration's.
     assert stage.config.model.encoder == small_encoder(**own)
-    recipe, state = ready(stage)
+    program, state = ready(stage)
     pretrained = load_model(pretraining_run)[0]["params"]
     encoder = jax.tree.map(np.asarray, state.params["encoder"])
     assert not any(encoder["blocks"]["attention"].pop(name).any() for name in ("q_bias", "v_bias"))  # new ones
     assert_equal_trees(encoder, pretrained["encoder"])
     assert_equal_trees(state.params["norm"], pretrained["norm"])  # which class-token pooling goes on with
     batches = batches_of(config, [three])
-    state, losses = losses_of(recipe, state, batches, 30)
+    state, losses = losses_of(program, state, batches, 30)
     assert losses[0] == pytest.approx(math.log(3), abs=0.05) and np.mean(losses[-5:]) < 0.75
 
     def loss_at(step: int) -> float:
         """Of one state and one batch: what differs is drawn."""
         copy = jax.tree.map(jnp.copy, state).replace(step=jnp.int32(step))
-        return float(recipe.train_step(copy, batches[0])[1]["loss"])
+        return float(program.train_step(copy, batches[0])[1]["loss"])
 
     drawn = [loss_at(step) for step in range(4)]
     assert [loss_at(step) for step in range(4)] == drawn and len(set(drawn)) > 1
@@ -129,11 +133,11 @@ def test_regression_with_the_head_alone_leaves_the_encoder_as_it_was(tmp_path, p
     )
     stage = make_stage(config, [vectors], STEPS_PER_EPOCH)
     assert (stage.config.model.task, stage.config.model.outputs) == ("regression", 2) and stage.selection[0] == "r2"
-    recipe, state = ready(stage)
+    program, state = ready(stage)
     fresh = jax.tree.map(np.asarray, state.params)
     assert_equal_trees(fresh["encoder"], load_model(pretraining_run)[0]["params"]["encoder"])
     assert np.array_equal(fresh["norm"]["scale"], np.ones(100))  # mean pooling has a norm of its own
-    state, losses = losses_of(recipe, state, batches_of(config, [vectors]), 40)
+    state, losses = losses_of(program, state, batches_of(config, [vectors]), 40)
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
     assert_equal_trees(state.params["encoder"], fresh["encoder"])
     for part in ("head", "norm"):
@@ -169,8 +173,8 @@ def metrics_of(stage, variables, batch) -> dict[str, float]:
     @jax.jit
     def metrics(params, collections, frozen, batch, step):
         keys = jax.random.split(jax.random.key(0), len(batch["microvolts"]))
-        loss, found = stage.loss(params, collections, frozen, batch, keys, stage.totals(batch), step)
-        return {"loss": loss, **stage.finish(collections, found, jax.random.key(1), step)[1]}
+        loss, statistics = stage.loss(params, collections, frozen, batch, keys, stage.denominators(batch), step)
+        return {"loss": loss, **stage.apply_statistics(collections, statistics, jax.random.key(1), step)[1]}
 
     found = metrics(params, collections, stage.frozen, batch, jnp.int32(99))
     return {name: float(value) for name, value in found.items()}
@@ -213,10 +217,10 @@ def kept_alive(corpus, trained_tokenizer):
     @jax.jit
     def differentiated(params, collections, step):
         keys = jax.random.split(jax.random.key(step), len(batch["microvolts"]))
-        gradients, found = jax.grad(stage.loss, has_aux=True)(
-            params, collections, {}, batch, keys, stage.totals(batch), step
+        gradients, statistics = jax.grad(stage.loss, has_aux=True)(
+            params, collections, {}, batch, keys, stage.denominators(batch), step
         )
-        return gradients, stage.finish(collections, found, keys[0], step)
+        return gradients, stage.apply_statistics(collections, statistics, keys[0], step)
 
     def loss(state, step: int):
         collections = jax.tree.map(np.asarray, state.collections)  # of one kind, for one compilation
@@ -256,34 +260,36 @@ def test_past_the_quantizer_the_decoder_sees_the_latents_and_teaches_the_encoder
             assert float(sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(gradients[part]))) > 1e-3, part
 
 
+def started(stage, state, batch) -> TrainState:
+    """The state after the stage's one event, as its program makes it."""
+    (step,) = stage.events()
+    return programs_of(stage).before_step(step, state, batch)
+
+
 def test_codebook_starts_by_kmeans_at_the_first_step_that_uses_it(kept_alive):
     stage, state, batch, loss = kept_alive
-    for step in (0, 1, 3, 100):
-        assert stage.before_step(state, batch, step) is state
-    started = stage.before_step(state, batch, 2)
-    assert started.params is state.params and started.opt_state is state.opt_state
-    quantizer = started.collections["codebook"]["quantizer"]
+    assert list(stage.events()) == [2]
+    start = started(stage, state, batch)
+    assert start.params is state.params and start.opt_state is state.opt_state
+    quantizer = start.collections["codebook"]["quantizer"]
     np.testing.assert_allclose(np.linalg.norm(quantizer["vectors"], axis=1), 1, atol=1e-6)
     # Every code has the same time to be hit before it is restarted; and the codes lie among the latents.
     np.testing.assert_allclose(quantizer["usage"], 0.4)
-    assert loss(started, 2)[0]["commitment_loss"] < 0.5 * loss(state, 2)[0]["commitment_loss"]
+    assert loss(start, 2)[0]["commitment_loss"] < 0.5 * loss(state, 2)[0]["commitment_loss"]
     # The same state and batch give the same start, as when a run resumes right there.
-    assert_equal_trees(stage.before_step(state, batch, 2).collections, started.collections)
+    assert_equal_trees(started(stage, state, batch).collections, start.collections)
 
 
-@pytest.mark.parametrize(("changes", "first"), [({"bypass_epochs": 0.0}, 0), ({"kmeans_start": False}, None)])
-def test_codebook_starts_at_once_or_never_where_it_is_asked_to(kept_alive, changes, first):
-    known, state, batch, _ = kept_alive
-    config = dataclasses.replace(known.config, codebook=dataclasses.replace(known.config.codebook, **changes))
-    stage = TokenizerStage(config, steps_per_epoch=1)
-    assert [step for step in range(4) if stage.before_step(state, batch, step) is not state] == (
-        [] if first is None else [first]
-    )
+@pytest.mark.parametrize(("changes", "steps"), [({"bypass_epochs": 0.0}, [0]), ({"kmeans_start": False}, [])])
+def test_codebook_starts_at_once_or_never_where_it_is_asked_to(kept_alive, changes, steps):
+    config = kept_alive[0].config
+    config = dataclasses.replace(config, codebook=dataclasses.replace(config.codebook, **changes))
+    assert list(TokenizerStage(config, steps_per_epoch=1).events()) == steps
 
 
 def test_codes_that_nobody_uses_move_onto_latents(kept_alive):
     stage, state, batch, loss = kept_alive
-    latents = stage.before_step(state, batch, 2).collections["codebook"]["quantizer"]["vectors"]
+    latents = started(stage, state, batch).collections["codebook"]["quantizer"]["vectors"]
     # All codes are the same one, of which the first takes all latents.
     vectors = jnp.broadcast_to(latents[:1], latents.shape)
     usage = jnp.full(CODES, 1e-3)
@@ -301,10 +307,10 @@ def test_codes_that_nobody_uses_move_onto_latents(kept_alive):
 def test_collapse_is_said_with_what_to_do(kept_alive):
     stage, _, _, _ = kept_alive
     collapsed = {"perplexity": 0.05 * CODES - 0.1, "codes_used": 2 / CODES}
-    warning = stage.watch(3, collapsed)
+    warning = stage.warn_about(3, collapsed)
     assert "collapsing" in warning and "use 2 codes" in warning and "--codebook.bypass-epochs" in warning
-    assert stage.watch(2, collapsed) is None  # the quantizer was not in use yet
-    assert stage.watch(3, {"perplexity": 0.05 * CODES + 0.1, "codes_used": 0.5}) is None
+    assert stage.warn_about(2, collapsed) is None  # the quantizer was not in use yet
+    assert stage.warn_about(3, {"perplexity": 0.05 * CODES + 0.1, "codes_used": 0.5}) is None
     assert (stage.frozen, stage.selection) == ({}, ("loss", "min"))
 
 
@@ -316,9 +322,8 @@ def test_pretraining_evaluates_every_patch_once(tmp_path, corpus, tokenizer_run,
     config = pretraining_config(tmp_path, [corpus.path], tokenizer_run)
     stage = make_stage(config, [corpus], STEPS_PER_EPOCH)
     assert stage.config.model.codes == CODES
-    state = TrainState(jnp.int32(0), trained_encoder.variables["params"], {}, (), stage.frozen)
-    batches = list(batches_of(config, [corpus], "validation"))
-    scores = stage.evaluate(state, batches)
+    program, batches = programs_of(stage), list(batches_of(config, [corpus], "validation"))
+    scores = evaluate(program, *program.put_model(trained_encoder.variables), batches)
     costs, right = hidden_by_hand(corpus, batches, trained_encoder, trained_tokenizer)
     assert len(costs) == 12 * (8 + 6)
     assert scores["cross_entropy"] == pytest.approx(np.mean(costs), rel=1e-5)
@@ -351,7 +356,9 @@ def test_predictions_come_in_order_and_are_those_of_the_classifier(tmp_path, cor
     config = finetuning_config(tmp_path, [corpus.path])
     stage = make_stage(config, [corpus], STEPS_PER_EPOCH)
     batches = list(batches_of(config, [corpus], "test"))
-    predictions = stage.predict(trained_classifier.variables, batches)
+    program = programs_of(stage)
+    statistics = collect(program, *program.put_model(trained_classifier.variables), batches)
+    predictions = predictions_of(statistics)
     assert predictions.window_ids.tolist() == list(range(24)) and not predictions.corpus_ids.any()
     assert predictions.labels.tolist() == [
         window.label for window in corpus.windows("test", SECONDS)
@@ -361,8 +368,7 @@ def test_predictions_come_in_order_and_are_those_of_the_classifier(tmp_path, cor
         eeg = np.stack([window.eeg for window in windows])
         logits.append(trained_classifier.predict_logits(eeg, windows.electrodes))
     np.testing.assert_allclose(predictions.logits, np.concatenate(logits), atol=2e-5)
-    state = TrainState(jnp.int32(0), trained_classifier.variables["params"], {}, (), {})
-    scores = stage.evaluate(state, batches)
+    scores = stage.summarise(statistics)
     expected = binary(1 / (1 + np.exp(-predictions.logits)), predictions.labels).values
     assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     assert scores["loss"] == pytest.approx(scores["log_loss"], rel=1e-5)
@@ -371,9 +377,14 @@ def test_predictions_come_in_order_and_are_those_of_the_classifier(tmp_path, cor
 def test_windows_without_a_label_count_for_nothing(tmp_path, corpus, trained_classifier):
     stage = make_stage(finetuning_config(tmp_path, [corpus.path]), [corpus], STEPS_PER_EPOCH)
     batch = batches_of(stage.config, [corpus], "test")[0]
-    logits = stage.predict(trained_classifier.variables, [batch]).logits
+    program = programs_of(stage)
+
+    def predicted(batch):
+        return predictions_of(collect(program, *program.put_model(trained_classifier.variables), [batch]))
+
+    logits = predicted(batch).logits
     some = {**batch, "labels": np.where(np.arange(4)[:, None] < 2, batch["labels"], -1)}
-    predictions = stage.predict(trained_classifier.variables, [some])
+    predictions = predicted(some)
     count = len(predictions.labels)
     assert 0 < count < len(logits) and np.array_equal(predictions.logits, logits[:count])
     costs = np.log1p(np.exp(-logits[:count, 0] * (2 * predictions.labels - 1)))

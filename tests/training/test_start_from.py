@@ -16,9 +16,9 @@ from labram_jax.convert.exporting import unused_tensors
 from labram_jax.convert.moments import official_order
 from labram_jax.convert.official import to_official
 from labram_jax.training.checkpoints import CheckpointDirectory
+from labram_jax.training.program import prepare
 from labram_jax.training.runs import make_stage, open_corpora, train
 from labram_jax.training.sharding import make_mesh
-from labram_jax.training.step import prepare
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,9 @@ def official_checkpoint(corpus, tokenizer_run, pretraining_run, tmp_path_factory
     """The second of the three epochs of a run, as the official code would have saved it."""
     config = pretraining_config(pretraining_run, [corpus.path], tokenizer_run)
     stage = make_stage(config, open_corpora(config.data), 1)
-    recipe = prepare(stage, make_mesh(config.mesh), 1, 1)
+    program = prepare(stage, make_mesh(config.mesh), 1, 1)
     with CheckpointDirectory(pretraining_run) as checkpoints:
-        state, _ = checkpoints.restore(checkpoints.steps[1], recipe.abstract)
+        state = checkpoints.restore(checkpoints.steps[1], program.abstract)
     adam = next(
         part
         for part in jax.tree.leaves(state.opt_state, is_leaf=lambda x: isinstance(x, optax.ScaleByAdamState))

@@ -20,10 +20,11 @@ from labram_jax.config import (
     replace,
 )
 from labram_jax.training.loop import TrainingResult, train
-from labram_jax.training.sharding import make_mesh, process_rows, to_host
-from labram_jax.training.stage import Found, Stage
+from labram_jax.training.sharding import make_mesh, process_rows
+from labram_jax.training.stage import Stage, Statistics
 
 WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
+START = 9  # the step before which the collection starts anew
 
 
 class ToyModel(nn.Module):
@@ -48,30 +49,37 @@ class ToyStage(Stage):
     def init(self, key):
         return ToyModel().init(key, jnp.zeros((ROWS, WIDTH)))
 
-    def totals(self, batch):
+    def denominators(self, batch):
         return {"rows": len(batch["x"])}
 
-    def loss(self, params, collections, frozen, batch, keys, totals, step):
+    def loss(self, params, collections, frozen, batch, keys, denominators, step):
         noise = jax.vmap(lambda key: jax.random.normal(key, (WIDTH,)))(keys)
         x = batch["x"] * frozen["scale"] + 0.1 * noise
         y = ToyModel().apply({"params": params, **collections}, x)
-        loss = jnp.sum(jnp.square(y[:, 0] - batch["y"])) / totals["rows"]
+        loss = jnp.sum(jnp.square(y[:, 0] - batch["y"])) / denominators["rows"]
         if self.poison is not None:
             loss = jnp.where(step == self.poison, jnp.nan, loss)
-        return loss, Found({"loss": loss, "patches": jnp.float32(len(x))}, {"x": x.sum(0)}, {"x": x})
+        return loss, Statistics({"loss": loss, "patches": jnp.float32(len(x))}, {"x": x.sum(0)}, {"x": x})
 
-    def finish(self, collections, found, key, step):
-        mean = 0.9 * collections["codebook"]["mean"] + 0.1 * found.sums["x"] / ROWS
-        middle = found.rows["x"][ROWS // 2]  # a row as such, whose place in the batch must not change
-        metrics = {**found.metrics, "mean_norm": jnp.linalg.norm(mean), "middle": middle[0]}
+    def apply_statistics(self, collections, statistics, key, step):
+        mean = 0.9 * collections["codebook"]["mean"] + 0.1 * statistics.sums["x"] / ROWS
+        middle = statistics.rows["x"][ROWS // 2]  # a row as such, whose place in the batch must not change
+        metrics = {**statistics.metrics, "mean_norm": jnp.linalg.norm(mean), "middle": middle[0]}
         return {"codebook": {"mean": mean}}, metrics
 
-    def evaluate(self, state, batches):
-        errors = []
-        for batch in batches:
-            y = ToyModel().apply(state.variables, batch["x"] * 0.5)
-            errors.append(to_host(jnp.square(y[:, 0] - batch["y"])))
-        return {"error": float(np.mean(np.concatenate(errors)))}
+    def events(self):
+        return {START: self.start_mean}
+
+    def start_mean(self, params, collections, batch, key):
+        return {"codebook": {"mean": batch["x"].mean(0) + jax.random.normal(key, (WIDTH,))}}
+
+    def evaluate_batch(self, variables, frozen, batch):
+        y = ToyModel().apply(variables, batch["x"] * frozen["scale"])
+        return Statistics(sums={"rows": jnp.int32(len(y))}, rows={"error": jnp.square(y[:, 0] - batch["y"])})
+
+    def summarise(self, statistics):
+        assert statistics.sums["rows"] == len(statistics.rows["error"])
+        return {"error": float(np.mean(statistics.rows["error"]))}
 
 
 def toy_config(run, **changes) -> FinetuningStageConfig:
@@ -109,8 +117,7 @@ def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -
         loader(rows, slow),
         STEPS_PER_EPOCH,
         mesh=mesh,
-        validation=lambda: [batch(10_000 + i, rows) for i in range(2)],
-        **options,
+        **{"validation": lambda: [batch(10_000 + i, rows) for i in range(2)], **options},
     )
 
 

@@ -170,7 +170,7 @@ class Trainer:
         optimizer, self.learning_rate = make_optimizer(config, params, depth, self.steps, steps_per_epoch=1)
         if self._step is None:
             jit = quick_jit if self.dtype == "float64" and not FULL else jax.jit
-            self._step = jit(make_train_step(self.stage, optimizer))
+            self._step = jit(make_train_step(self.stage, optimizer, self.learning_rate))
         frozen = self.widen(self.stage.frozen)
         return TrainState(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), frozen)
 

@@ -1,0 +1,163 @@
+"""Everything that is compiled for a stage on a mesh, in one place and under one set of sharding rules."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from labram_jax.config import AnyStageConfig
+from labram_jax.errors import InputError
+from labram_jax.training import sharding
+from labram_jax.training.optimizer import make_optimizer
+from labram_jax.training.stage import Batch, Event, Stage
+from labram_jax.training.state import TrainState
+from labram_jax.training.step import make_train_step, seed_keys
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A pure function of a stage, compiled where it is first called: on its mesh and under the rules, whoever calls."""
+
+    name: str
+    mesh: Mesh
+    jitted: Any
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        with jax.set_mesh(self.mesh):
+            return self.jitted(*arguments)
+
+    def lower(self, *shapes: PyTree) -> jax.stages.Lowered:
+        """The function for arguments of these shapes, ready for a compiler; the devices need not be there."""
+        with jax.set_mesh(self.mesh):
+            return self.jitted.lower(*shapes)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A stage on a mesh, ready to make a state, to step and to evaluate it; holds no arrays.
+
+    Attributes:
+        stage: what is trained.
+        mesh: where.
+        optimizer: how gradients become updates.
+        abstract: shapes, types and shardings of the state.
+        train_step: (state, batch) -> (state, metrics); the given state's memory is reused.
+        evaluate_batch: (variables, frozen, batch) -> the stage's `Statistics` of the batch, whole on every device.
+        events: step -> (params, collections, batch) -> collections, for what happens before that step.
+    """
+
+    stage: Stage
+    mesh: Mesh
+    optimizer: optax.GradientTransformation
+    abstract: TrainState
+    train_step: Compiled
+    evaluate_batch: Compiled
+    events: Mapping[int, Compiled]
+
+    def create_state(self) -> TrainState:
+        """The state at step 0; depends on the seed alone, not on the mesh."""
+        key, _ = seed_keys(self.stage.config.loop.seed)
+        stage = self.stage
+        return sharding.create_state(stage.init, key, self.optimizer, self.abstract, stage.initial(), stage.frozen)
+
+    def with_frozen(self, state: TrainState) -> TrainState:
+        """The state as read from a checkpoint, with the constants that checkpoints leave out."""
+        return state.replace(frozen=sharding.put_frozen(self.stage.frozen, self.abstract))
+
+    def put_model(self, variables: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], PyTree]:
+        """A model's variables (numpy) and the stage's constants where `evaluate_batch` takes them."""
+        placed = jax.tree.map(lambda x, a: sharding.put(x, a.sharding), dict(variables), self.abstract.variables)
+        return placed, sharding.put_frozen(self.stage.frozen, self.abstract)
+
+    def before_step(self, step: int, state: TrainState, batch: Batch) -> TrainState:
+        """The state after the event of `step`, which must have one."""
+        return state.replace(collections=self.events[step](state.params, state.collections, batch))
+
+    def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.stages.Lowered]:
+        """All programs of the stage, by the names of its functions, for batches of these shapes."""
+        state = self.abstract
+        lowered = {
+            self.train_step.name: self.train_step.lower(state, batch),
+            self.evaluate_batch.name: self.evaluate_batch.lower(state.variables, state.frozen, batch),
+        }
+        for event in self.events.values():
+            lowered[event.name] = event.lower(state.params, state.collections, batch)
+        return lowered
+
+
+def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+    """Works out optimizer, shapes, shardings and programs of a stage, without making any array.
+
+    Raises InputError where the mesh divides neither the arrays nor the rows of a batch.
+    """
+    with jax.set_mesh(mesh):
+        variables = sharding.abstract_variables(stage.init, mesh)
+        params = variables["params"]
+        trainable = stage.trainable(params)
+        optimizer, learning_rate = make_optimizer(
+            stage.config.optimizer, params, stage.encoder_depth, total_steps, steps_per_epoch, trainable
+        )
+        abstract = sharding.abstract_state(variables, optimizer, stage.frozen, mesh)
+    _check_parts(stage.config, mesh)
+    places = sharding.shardings_of(abstract)
+    batch, everywhere = NamedSharding(mesh, sharding.BATCH), sharding.replicated(mesh)
+
+    def compiled(function: Callable, taken: tuple, given: PyTree, **options) -> Compiled:
+        name, jitted = function.__name__, _under_rules(function)
+        return Compiled(name, mesh, jax.jit(jitted, in_shardings=(*taken, batch), out_shardings=given, **options))
+
+    return Program(
+        stage,
+        mesh,
+        optimizer,
+        abstract,
+        compiled(
+            make_train_step(stage, optimizer, learning_rate, trainable),
+            (places,),
+            (places, everywhere),
+            donate_argnums=0,
+        ),
+        compiled(stage.evaluate_batch, (places.variables, places.frozen), everywhere),
+        {
+            step: compiled(_event_at(step, stage, event), (places.params, places.collections), places.collections)
+            for step, event in stage.events().items()
+        },
+    )
+
+
+def _under_rules(function: Callable) -> Callable:
+    """`function` with the logical axes of what it computes placed by the rules."""
+
+    def ruled(*arguments: PyTree) -> PyTree:
+        with nn.logical_axis_rules(sharding.RULES):
+            return function(*arguments)
+
+    ruled.__name__ = function.__name__
+    return ruled
+
+
+def _event_at(step: int, stage: Stage, event: Event) -> Callable[[PyTree, dict[str, PyTree], Batch], dict[str, PyTree]]:
+    """An event with its key, which the seed and the step decide: a run that resumes right there repeats it."""
+
+    def happen(params: PyTree, collections: dict[str, PyTree], batch: Batch) -> dict[str, PyTree]:
+        key = jax.random.fold_in(jax.random.key(stage.config.loop.seed), step)
+        return event(params, collections, batch, key)
+
+    happen.__name__ = event.__name__
+    return happen
+
+
+def _check_parts(config: AnyStageConfig, mesh: Mesh) -> None:
+    parts, rows = config.optimizer.accumulate, config.data.batch_rows
+    devices = sharding.row_devices(mesh)
+    if rows % (parts * devices):
+        raise InputError(
+            f"data.batch_rows {rows} cannot be divided into optimizer.accumulate {parts} parts over {devices} "
+            f"device(s): choose a multiple of {parts * devices}."
+        )

@@ -1,0 +1,143 @@
+"""What is compiled is compiled in one place, and evaluations are sums and rows over the batches of a split."""
+
+import ast
+import signal
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sentences import refuses
+from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, toy_config, train_toy
+
+from labram_jax.config import MeshConfig
+from labram_jax.training.checkpoints import CheckpointDirectory, load_model
+from labram_jax.training.evaluating import collect
+from labram_jax.training.program import Program, prepare
+from labram_jax.training.readback import BEHIND, Readback
+from labram_jax.training.sharding import make_mesh
+from labram_jax.training.stage import Statistics
+from labram_jax.training.telemetry import read_metrics
+
+ROOT = Path(__file__).parents[2]
+COMPILING = frozenset({"jit", "pjit", "pmap"})
+# Who may compile, beside the program: what makes the first state; what users call on arrays, on one device;
+# an imported model's first weights; the measurement of a device that no table knows.
+COMPILERS = frozenset(
+    {
+        "training/program.py",
+        "training/sharding.py",
+        "inference.py",
+        "convert/importing.py",
+        "plan/hardware.py",
+    }
+)
+
+
+def compiles(tree: ast.Module) -> bool:
+    """Whether a module names a function that compiles others."""
+    names = {getattr(node, "attr", getattr(node, "id", None)) for node in ast.walk(tree)}
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    return bool(COMPILING & (names | imported))
+
+
+def test_no_stage_evaluation_or_prediction_is_compiled_outside_the_program():
+    package = ROOT / "labram_jax"
+    files = {str(path.relative_to(package)): path for path in package.rglob("*.py")}
+    assert {name for name, path in files.items() if compiles(ast.parse(path.read_text()))} == COMPILERS
+
+
+@pytest.mark.parametrize("code", ["import jax\nf = jax.jit(g)", "from jax import jit as j", "@nn.jit\ndef f(): ..."])
+def test_the_check_sees_what_compiles(code):
+    assert compiles(ast.parse(code)) and not compiles(ast.parse("import jax\njax.grad(f)"))
+
+
+def test_results_are_read_some_programs_behind_and_in_order():
+    readback = Readback()
+    read = [readback.add(number, {"x": jnp.float32(number)}) for number in range(BEHIND + 2)]
+    assert [len(results) for results in read] == [0] * BEHIND + [1, 1]
+    results = [*read[-2], *read[-1], *readback.rest()]
+    assert [(number, float(result["x"])) for number, result in results] == [(n, n) for n in range(BEHIND + 2)]
+    assert isinstance(results[0][1]["x"], np.ndarray) and readback.rest() == []
+
+
+class CountingStage(ToyStage):
+    """Sums that 32 bit do not hold, and rows that can be told apart."""
+
+    def evaluate_batch(self, variables, frozen, batch):
+        return Statistics(sums={"many": jnp.int32(2**30), "one": jnp.float32(2**24)}, rows={"y": batch["y"]})
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory) -> tuple[Program, tuple]:
+    """A program, and what its evaluation takes beside batches."""
+    stage = CountingStage(toy_config(tmp_path_factory.mktemp("counting")))
+    program = prepare(stage, make_mesh(MeshConfig()), 10, STEPS_PER_EPOCH)
+    return program, program.put_model(jax.device_get(program.create_state().variables))
+
+
+def test_sums_are_wide_and_rows_stay_in_order(counting):
+    program, model = counting
+    batches = [batch(number) for number in range(9)]
+    found = collect(program, *model, batches)
+    assert found.sums["many"] == 9 * 2**30 and found.sums["one"] == 9 * 2**24
+    np.testing.assert_array_equal(found.rows["y"], np.concatenate([own["y"] for own in batches]))
+    assert len(found.rows["y"]) == 9 * ROWS
+
+
+def test_an_evaluation_stops_between_batches(counting):
+    program, model = counting
+    read = []
+
+    def batches():
+        for number in range(9):
+            read.append(number)
+            yield batch(number)
+
+    assert collect(program, *model, batches(), lambda: len(read) > 3) is None and len(read) == 4
+    assert collect(program, *model, [batch(0)], lambda: True) is not None  # nothing was left to be stopped
+    with refuses("split has no batch"):
+        collect(program, *model, [])
+
+
+def stopping_validation():
+    """The request to stop comes while the second batch is read."""
+    yield batch(10_000)
+    signal.raise_signal(signal.SIGTERM)
+    yield batch(10_001)
+    yield batch(10_002)
+
+
+@pytest.mark.parametrize("epochs", [2, 1], ids=["on the way", "at the end"])
+def test_an_evaluation_that_is_stopped_leaves_no_scores_and_is_made_up_for(tmp_path, epochs):
+    whole, run = tmp_path / "whole", tmp_path / "stopped"
+    first, changes = STEPS_PER_EPOCH, {"loop.epochs": epochs}
+    expected = train_toy(toy_config(whole, **changes), test=lambda: [batch(20_000)])
+    stopped = train_toy(toy_config(run, **changes), validation=stopping_validation, test=lambda: [batch(20_000)])
+    assert (stopped.finished, stopped.step) == (False, first) and not stopped.validation and not stopped.test
+    assert {line["split"] for line in read_metrics(run)} == {"train"}
+    with CheckpointDirectory(run) as checkpoints:
+        assert checkpoints.steps == [first] and not checkpoints.meta(first)["metrics"]
+    result = train_toy(toy_config(run, **changes), test=lambda: [batch(20_000)])
+    assert result == expected and result.finished
+    assert lines(run) == lines(whole)
+    jax.tree.map(np.testing.assert_array_equal, load_model(run)[0], load_model(whole)[0])
+
+
+def lines(run: Path) -> list[dict]:
+    times = ("seconds", "patches_per_second")
+    return [{name: line[name] for name in line if name not in times} for line in read_metrics(run)]
+
+
+def test_a_stop_between_the_last_step_and_the_test_leaves_the_test_to_the_next_start(tmp_path):
+    def testing():
+        yield batch(20_000)
+        signal.raise_signal(signal.SIGTERM)
+        yield batch(20_001)
+        yield batch(20_002)
+
+    config = toy_config(tmp_path, **{"loop.epochs": 1})
+    stopped = train_toy(config, test=testing)
+    assert (stopped.finished, stopped.step, stopped.test) == (False, STEPS_PER_EPOCH, {}) and stopped.validation
+    assert train_toy(config, test=lambda: [batch(20_000)]).test
