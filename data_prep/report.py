@@ -20,6 +20,7 @@ from labram_jax.data.schema import (
     RECORDINGS_FILE,
     SPLITS,
     CorpusInfo,
+    split_words,
 )
 from labram_jax.data.tables import Tables
 from labram_jax.data.windows import WindowIndex, default_seconds
@@ -174,7 +175,8 @@ class BuildReport:
     def _split_lines(self) -> list[str]:
         hours, subjects = self._hours(), self.subjects
         shared = len({name for names in subjects.values() for name in names}) < sum(map(len, subjects.values()))
-        lines = [f"  split by {self.info.split_by}{': within subjects, who are in several splits' if shared else ''}"]
+        within = ": within subjects, who are in several splits" if shared else ""
+        lines = [f"  {split_words(self.info.split_by)}{within}"]
         length = " or ".join(f"{seconds} s" for seconds in self.counted.seconds)
         for split, names in subjects.items():
             named = f" ({', '.join(names)})" if len(names) <= _SHOWN_SUBJECTS else ""

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import MontageInfo
+from labram_jax.data.schema import MontageInfo, split_words
 
 _SHOWN = 8  # of a list of names
 
@@ -41,7 +41,7 @@ def _splits(corpus: Corpus) -> list[str]:
     spans, lines = corpus.tables.spans, []
     shared = spans.groupby("subject")["split"].nunique().max() > 1
     within = "; the same subjects are in several splits: scores are within subjects" if shared else ""
-    lines.append(f"  split by {corpus.info.split_by}{within}")
+    lines.append(f"  {split_words(corpus.info.split_by)}{within}")
     lengths = {corpus.window_seconds(montage) for montage in corpus.montages}
     length = " or ".join(f"{seconds} s" for seconds in sorted(lengths))
     for split in corpus.splits:

@@ -192,6 +192,11 @@ def record_features(electrodes: int, dtype: str):
     )
 
 
+def split_words(split_by: str) -> str:
+    """Says how splits came about (`CorpusInfo.split_by`), for a person."""
+    return {"given": "split as it was given", "none": "not split"}.get(split_by, f"split by {split_by}")
+
+
 def shard_name(shard: int, shards: int) -> str:
     """Returns the file name of shard `shard` of `shards` (from 0) of a montage, as TFDS expects it."""
     return f"{_DATASET}-{SIGNAL}.array_record-{shard:05d}-of-{shards:05d}"

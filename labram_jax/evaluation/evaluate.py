@@ -65,7 +65,8 @@ def evaluate(
 
     A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split, if it can be)
     and the paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
-    classifier's scores and predictions on a corpus that it was trained on are also left in its run, for the report.
+    classifier's scores and predictions on a corpus and in windows that it was trained on are also left in its run, for
+    the report.
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
     opened = Corpus.open(corpus)
@@ -74,7 +75,8 @@ def evaluate(
     model = getattr(config, "model", config)
     data = _lengths(config, window_seconds, stride_seconds)
     if isinstance(model, ClassifierConfig):
-        return _classifier(Path(checkpoint), model, opened, data, split, baseline)
+        own = data == _lengths(config, None, None)
+        return _classifier(Path(checkpoint), model, opened, data, split, baseline, leave=own)
     windows = _windows(data, opened, split)
     data = _rows_for(data, windows)
     stage = _stage(config, model, data, opened, checkpoint)
@@ -114,7 +116,7 @@ def evaluate_seeds(
 
 
 def _classifier(
-    checkpoint: Path, model: ClassifierConfig, corpus: Corpus, data: DataConfig, split: str, baseline: bool
+    checkpoint: Path, model: ClassifierConfig, corpus: Corpus, data: DataConfig, split: str, baseline: bool, leave: bool
 ) -> Evaluation:
     if model.classes and corpus.classes != model.classes:
         raise InputError(
@@ -137,7 +139,7 @@ def _classifier(
         except InputError as error:
             # No windows to fit it to, no shared electrode: no reason to withhold the model's own scores.
             undefined["the band-power baseline"] = str(error)
-    if _is_run_on(checkpoint, corpus):
+    if leave and _is_run_on(checkpoint, corpus):
         _leave_in_run(checkpoint, split, columns, predictions, labels)
     papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
     return Evaluation(_title(checkpoint, windows), {**columns, **papers}, undefined)

@@ -425,7 +425,7 @@ def test_vector_labels_and_missing_labels(paths, tmp_path):
 def test_the_report_tells_subjects_splits_and_hours(table, paths, tmp_path):
     text = str(build(table, tmp_path / "out"))
     assert "small, 4 of 4 recordings used" in text
-    assert "split by given: within subjects, who are in several splits" in text
+    assert "split as it was given: within subjects, who are in several splits" in text
     assert "train: 0.01 h, 12 windows of 4 s, 4 subjects (subject-a, subject-b, subject-c, subject-d)" in text
     assert "rest 12" in text and "task 8" in text
     by_subject = table_of([span(path, split=None) for path in paths], split=Split("subject", (0.5, 0.25, 0.25)))

@@ -85,10 +85,10 @@ def whole(tmp_path_factory, corpus) -> Path:
 
 def test_two_processes_train_stop_and_go_on_like_one(tmp_path, corpus, whole):
     pair = Pair(tmp_path, corpus.path)
-    stopped = pair.start(STOP_AT="3")  # the notice reaches the second process alone
+    stopped = pair.start(STOP_AT="3")  # the notice reaches the second process alone, with a batch read ahead
     assert stopped.returncode == 75, stopped.stderr
     (step,), total = pair.steps, read_metrics(whole)[-1]["step"]
-    assert 3 <= step < total and f"run {pair.run}: stopped at step {step}" in stopped.stdout
+    assert 2 <= step < total and f"run {pair.run}: stopped at step {step}" in stopped.stdout
     assert_disjoint(pair.notes())
 
     done = pair.start()
