@@ -54,8 +54,8 @@ def test_training_with_a_bad_electrode_is_training_without_it(corpora, name):
     @jax.jit
     def step(params, collections, frozen, batch):
         keys = jax.random.split(jax.random.key(0), len(batch["microvolts"]))
-        _, found = stage.loss(params, collections, frozen, batch, keys, stage.totals(batch), jnp.int32(9))
-        return stage.finish(collections, found, jax.random.key(1), jnp.int32(9))
+        _, found = stage.loss(params, collections, frozen, batch, keys, stage.denominators(batch), jnp.int32(9))
+        return stage.apply_statistics(collections, found, jax.random.key(1), jnp.int32(9))
 
     found, expected = (step(params, variables, stage.frozen, batch) for batch in batches)
     assert found[1]["patches"] == WINDOWS * 4 * 2
