@@ -79,7 +79,7 @@ def clean(reader: Reader, recipe: Recipe, electrodes: Sequence[str] | None = Non
     if marked.all():
         raise InputError(f"All of its {len(order)} electrodes are marked as bad.")
     unfiltered = Unfiltered(reader, derived, order)
-    look = unfiltered.look(~marked, cut_where_flat=limits.bad_electrodes is not None)
+    look = unfiltered.look(~marked)
     odd = odd_amplitudes(look.typical[~marked], [name for name, bad in zip(order, marked, strict=True) if not bad])
     if "" in odd and limits.bad_electrodes is not None:
         raise InputError(odd[""])

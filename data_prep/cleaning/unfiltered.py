@@ -19,7 +19,7 @@ GROUP_SAMPLES = 2**23
 class Look(NamedTuple):
     """What a first look at all samples tells.
 
-    `pieces`: continuous stretches [start, stop) of samples in which at any time some electrode has a signal. `lowest`,
+    `pieces`: continuous stretches [start, stop) of samples in which some electrode is finite at any time. `lowest`,
     `highest`: extremes of each electrode's finite samples. `typical`: typical amplitude in microvolts
     (`quality.typical_microvolts`).
     """
@@ -42,20 +42,15 @@ class Unfiltered:
         self._weights = derivation.weights
         self._kept: np.ndarray | None = None
 
-    def look(self, judged: Bool[np.ndarray, "C"], cut_where_flat: bool) -> Look:
-        """Reads everything once; pieces are cut where all of the `judged` electrodes are lost together.
-
-        `cut_where_flat` cuts as well where for a second or longer none of them changes and then some do again: formats
-        of whole numbers have nothing else to write while the amplifier is off. Constants that fill up the last record
-        of a file are no such thing.
-        """
+    def look(self, judged: Bool[np.ndarray, "C"]) -> Look:
+        """Reads everything once; pieces are cut where all of the `judged` electrodes are lost together."""
         header, count = self._reader.header, len(self._rows)
         if header.samples * max(count, len(self._channels)) <= BLOCK_SAMPLES:
             self._kept = np.zeros((count, header.samples))
         lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
         deviations, pieces = [np.zeros((count, 0))], []
         for start, stop in header.pieces:
-            gone, held, before = [], [], np.full(count, np.nan)
+            gone = []
             for begin, end in self._blocks(start, stop):
                 eeg = self._read(range(count), begin, end)
                 if self._kept is not None:
@@ -63,12 +58,10 @@ class Unfiltered:
                 deviations.append(second_deviations(eeg, header.rate_hz))
                 finite = np.isfinite(eeg)
                 gone.append(~finite[judged].any(axis=0))
-                if cut_where_flat:
-                    held.append(_held(eeg, before, judged))
-                    before = eeg[:, -1].copy()
                 np.minimum(lowest, eeg.min(axis=1, where=finite, initial=np.inf), out=lowest)
                 np.maximum(highest, eeg.max(axis=1, where=finite, initial=-np.inf), out=highest)
-            pieces += [(start + first, start + last) for first, last in _present(gone, held, header.rate_hz)]
+            present = runs(~np.concatenate(gone)) + start if gone else []
+            pieces += [(int(begin), int(end)) for begin, end in present]
         typical = typical_microvolts(np.concatenate(deviations, axis=1))
         return Look(tuple(pieces), lowest, highest, typical)
 
@@ -103,28 +96,3 @@ class Unfiltered:
         step = max(BLOCK_SAMPLES // width // second, 1) * second
         for begin in range(start, stop, step):
             yield begin, min(begin + step, stop)
-
-
-def _held(
-    eeg: Float64[np.ndarray, "C samples"], before: Float64[np.ndarray, "C"], judged: Bool[np.ndarray, "C"]
-) -> Bool[np.ndarray, "samples"]:
-    """Returns where no judged electrode changes (`before` is the sample before the first) and some are not lost."""
-    still, some = np.ones(eeg.shape[1], dtype=bool), np.zeros(eeg.shape[1], dtype=bool)
-    for row in np.flatnonzero(judged):
-        signal = eeg[row]
-        same = signal == np.concatenate(([before[row]], signal[:-1]))
-        still &= same | ~np.isfinite(signal)
-        some |= same
-    return still & some
-
-
-def _present(
-    gone: Sequence[Bool[np.ndarray, "samples"]], held: Sequence[Bool[np.ndarray, "samples"]], rate_hz: float
-) -> list[tuple[int, int]]:
-    """Returns the stretches that are neither lost nor flat for a second or longer in between, from a piece's parts."""
-    away = np.concatenate(gone)
-    for first, last in runs(np.concatenate(held)).tolist() if held else ():
-        # The sample before the first one is of the same value.
-        if last - first + 1 >= rate_hz and first > 1 and last < len(away):
-            away[first - 1 : last] = True
-    return [(first, last) for first, last in runs(~away).tolist()]

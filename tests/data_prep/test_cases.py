@@ -86,11 +86,6 @@ def skip(eeg: np.ndarray, path: Path) -> None:
     save(raw, path.with_suffix(".fif"), buffer_size_sec=1)
 
 
-def amplifier_off(eeg: np.ndarray, path: Path) -> None:
-    eeg[:, BEFORE * RATE : -AFTER * RATE] = 0
-    edf(path.with_suffix(".edf"), MONTAGE, eeg)
-
-
 def joined(eeg: np.ndarray, path: Path) -> None:
     raws = [raw_of(part, RATE) for part in np.split(eeg, [BEFORE * RATE], axis=1)]
     save(mne.concatenate_raws(raws, verbose="ERROR"), path.with_suffix(".fif"))
@@ -113,7 +108,7 @@ def clock_that_jumps(eeg: np.ndarray, path: Path) -> None:
     edf(path.with_suffix(".edf"), MONTAGE, eeg, declared="EDF+D", stamps=[stamp(time) for time in times])
 
 
-LEAVING_OUT = (lost_samples, skip, amplifier_off)
+LEAVING_OUT = (lost_samples, skip)
 JOINING = (joined, eeglab_boundary, new_segment, clock_that_jumps)
 
 
