@@ -1,4 +1,4 @@
-"""The filters of the published recipe: band-pass, notch, 200 Hz, as MNE does them by default."""
+"""The filters of the published protocol: band-pass, notch, 200 Hz, as MNE does them by default."""
 
 import mne
 import numpy as np
@@ -18,7 +18,7 @@ def filter_and_resample(
 ) -> Float32[np.ndarray, "C resampled"]:
     """Filters continuous microvolts at `rate_hz` and resamples them to 200 Hz, each electrode by itself.
 
-    Band-pass (zero-phase FIR), notch, resampling, in the order of the published recipe. A step whose frequency the
+    Band-pass (zero-phase FIR), notch, resampling, in the order of the published protocol. A step whose frequency the
     rate cannot carry is left out (`filter_notes`).
     """
     low_pass, notch, _ = possible_steps(rate_hz, filters)

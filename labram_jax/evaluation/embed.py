@@ -100,10 +100,10 @@ def _recording(
 ) -> dict[str, np.ndarray]:
     # MNE takes a while to import, and a corpus does not need it.
     from data_prep.cleaning.clean import clean
-    from data_prep.readers.recording import open_recording
+    from data_prep.readers.bids import open_bids
     from data_prep.recipe import Filters, Recipe
 
-    reader = open_recording(path)
+    reader = open_bids(path)
     cleaned = clean(reader, Recipe(filters=Filters(notch=notch), dtype="float32"))
     seconds = default_seconds(len(cleaned.electrodes)) if window_seconds is None else window_seconds
     excluded = [(path.name, at, at + lasting, text) for at, lasting, text in reader.header.excluded]

@@ -14,8 +14,8 @@ from made_up import MONTAGE, TEN20, noise, raw_of
 
 from data_prep.corpora import folder as folder_corpus
 from data_prep.prepare import prepare
-from data_prep.readers.summary import inspect
 from data_prep.report import BuildReport
+from data_prep.summary import inspect
 from labram_jax import open_corpus
 from labram_jax.cli import main
 from labram_jax.data.corpus import Corpus

@@ -70,6 +70,16 @@ def test_a_recording_is_cleaned_and_cut(classifier_run, recording, tmp_path):
     assert arrays["4ch/start_seconds"].tolist() == [0, 2, 4] and set(arrays["4ch/recording"]) == {"night.edf"}
 
 
+def test_what_channels_tsv_says_of_a_recording_counts(classifier_run, recording, tmp_path):
+    path = recording.rename(tmp_path / "sub-07_task-rest_eeg.edf")
+    rows = ["name\ttype\tstatus", "EEG Fp1-REF\tEOG\tgood", "EEG O2-REF\tEEG\tbad"]
+    (tmp_path / "sub-07_task-rest_channels.tsv").write_text("\n".join(rows) + "\n")
+    embed(classifier_run, path, tmp_path / "features.npz", window_seconds=2)
+    arrays = contents(tmp_path / "features.npz")
+    assert arrays["3ch/electrodes"].tolist() == ["FP2", "O1", "O2"]
+    assert arrays["3ch/bad"].tolist() == [[False, False, True]] * 3
+
+
 def test_of_a_recording_lost_stretches_are_left_out_and_bad_electrodes_are_nothing(classifier_run, tmp_path):
     """Twelve electrodes, one of them lost at the end; a stretch lost from 4 to 5 s, and one that is marked as bad."""
     eeg = np.random.default_rng(0).normal(scale=20e-6, size=(12, 200 * 21))
