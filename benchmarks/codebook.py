@@ -14,8 +14,8 @@ from tyro.conf import Positional
 
 from labram_jax.config import CodebookTraining, replace
 from labram_jax.configfile import load_file
-from labram_jax.evaluation.tables import text_table
-from labram_jax.training.runs import train
+from labram_jax.runs import train
+from labram_jax.tables import text_table
 
 
 def remedies(epochs: float) -> dict[str, CodebookTraining]:

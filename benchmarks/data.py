@@ -32,7 +32,7 @@ from labram_jax.data.schema import RATE_HZ, CorpusInfo
 from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.views import Windows
 from labram_jax.data.windows import WindowIndex
-from labram_jax.evaluation.tables import text_table
+from labram_jax.tables import text_table
 
 Table = tuple[list[str], list[list[object]]]
 Part = Literal["loader", "records", "index", "preparation"]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 
-from labram_jax.evaluation.tables import text_table
+from labram_jax.tables import text_table
 
 ELECTRODES = (
     *("Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"),

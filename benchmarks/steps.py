@@ -26,16 +26,17 @@ import numpy as np
 import tyro
 
 from labram_jax import config as c
-from labram_jax.evaluation.tables import text_table
 from labram_jax.inference import Encoder
 from labram_jax.models import TokenizerModel
+from labram_jax.models.patches import empty_batch
 from labram_jax.montage import ELECTRODES
-from labram_jax.training.finetuning import FinetuningStage
-from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.parallel.sharding import make_mesh
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.stage import Stage
+from labram_jax.stages.tokenizer import TokenizerStage
+from labram_jax.tables import text_table
 from labram_jax.training.program import prepare
-from labram_jax.training.sharding import make_mesh
-from labram_jax.training.stage import Stage
-from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 StepName = Literal["tokenizer", "pretraining", "finetuning", "embedding"]
 # Electrodes x seconds of the windows of each step.

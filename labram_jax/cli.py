@@ -97,12 +97,12 @@ def train(arguments: Sequence[str]) -> int:
     config = tyro.cli(
         type(default), default=default, args=overrides, prog=f"labram-jax train {name}", description=help_text
     )
-    from labram_jax.training import distributed
-    from labram_jax.training.runs import train as start
+    from labram_jax.parallel import processes
+    from labram_jax.runs import train as start
 
-    with distributed.job():
+    with processes.joined():
         result = start(config, tensorboard=tensorboard)
-        if distributed.is_first():
+        if processes.is_first():
             if (best := result.best) is not None:
                 print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")
             print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
@@ -200,7 +200,7 @@ def convert(arguments: Sequence[str]) -> None:
             seconds: length of the windows of a braindecode model (1 to 16), which it fixes.
             pooling: how a braindecode model without a head makes one feature of a window.
         """
-        from labram_jax.convert.command import convert
+        from labram_jax.weights import convert
 
         print(convert(source, dest, to, strict=strict, weights=weights, seconds=seconds, pooling=pooling))
 
@@ -232,7 +232,7 @@ def plan(arguments: Sequence[str]) -> None:
 def inspect(arguments: Sequence[str]) -> None:
     def run(path: Positional[Path]) -> None:
         """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""
-        from labram_jax.evaluation.inspect import inspect
+        from labram_jax.inspect import inspect
 
         print(inspect(path))
 
@@ -246,7 +246,7 @@ def report(arguments: Sequence[str]) -> None:
         Args:
             run: a run's directory.
         """
-        from labram_jax.evaluation.report import write_report
+        from labram_jax.reporting.report import write_report
 
         print(f"report written to {write_report(run)}")
 

@@ -13,10 +13,10 @@ from labram_jax.data.describe import describe
 from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import Evaluation, evaluate
-from labram_jax.evaluation.report import write_report
-from labram_jax.evaluation.runlog import Run
-from labram_jax.evaluation.tables import text_table
-from labram_jax.training.runs import train
+from labram_jax.reporting.report import write_report
+from labram_jax.reporting.runlog import Run
+from labram_jax.runs import train
+from labram_jax.tables import text_table
 
 STAGES = ("tokenizer", "pretraining", "finetuning")
 

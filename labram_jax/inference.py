@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from labram_jax.checkpoints.models import save_model
 from labram_jax.config import ClassifierConfig, ComputeConfig, MaskedModelConfig, TokenizerConfig
 from labram_jax.configfile import to_dict
-from labram_jax.convert.command import read_model
 from labram_jax.data import stream
 from labram_jax.data.schema import RATE_HZ, SAMPLES
 from labram_jax.errors import InputError
@@ -20,7 +20,7 @@ from labram_jax.models import ClassifierModel, MaskedModel, PatchBatch, Tokenize
 from labram_jax.models.patches import model_units
 from labram_jax.models.segments import segment_mean
 from labram_jax.montage import normalise, ordered
-from labram_jax.training.checkpoints import save_model
+from labram_jax.weights import read_model
 
 Pooling = Literal["mean", "class_token", "none"]
 Eeg = Float[np.ndarray, "N C samples"]

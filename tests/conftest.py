@@ -7,7 +7,7 @@ from small_runs import finetuning_config, pretraining_config, tokenizer_config, 
 
 from labram_jax import inference
 from labram_jax.data.corpus import Corpus
-from labram_jax.training.runs import train
+from labram_jax.runs import train
 
 
 @pytest.fixture(scope="session")

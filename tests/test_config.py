@@ -29,7 +29,7 @@ from labram_jax.config import (
 )
 from labram_jax.configfile import load_file
 from labram_jax.models import ClassifierModel, MaskedModel, TokenizerModel
-from labram_jax.training.tokenizer import empty_batch
+from labram_jax.models.patches import empty_batch
 
 IMPOSSIBLE = [
     (EncoderConfig, {"width": 210}, "width 210 must be 25 x temporal_channels 8 = 200"),

@@ -12,17 +12,39 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("labram_jax", "data_prep", "configs")
 STANDARD = frozenset(sys.stdlib_module_names)
 
-# What a module may import of the project, and what of the world outside; the longest prefix of its name counts.
-# None: anything that no other rule forbids.
+# The rooms of `docs/design.md` from the ground up: a module imports from its own room and from those above it here.
+ROOMS = (
+    *("errors", "progress", "tables", "contacts", "montage", "metrics", "config", "configfile"),
+    *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
+    *("runs", "inference", "inspect", "evaluation", "plan", "reporting", "demo", "cli", "__main__"),
+)
+# What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {
     "labram_jax.errors": (),
     "labram_jax.progress": (),
+    "labram_jax.tables": (),
     "labram_jax.contacts": (),
     "labram_jax.montage": ("labram_jax.contacts", "labram_jax.errors"),
+    "labram_jax.metrics": ("labram_jax.errors",),
     "labram_jax.config": ("labram_jax.errors", "labram_jax.montage"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
         *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
+    ),
+    "labram_jax.parallel": ("labram_jax.config", "labram_jax.errors", "labram_jax.parallel"),
+    "labram_jax.stages": (
+        *("labram_jax.config", "labram_jax.errors", "labram_jax.metrics", "labram_jax.models", "labram_jax.stages"),
+    ),
+    "labram_jax.checkpoints": (
+        *("labram_jax.checkpoints", "labram_jax.errors", "labram_jax.parallel", "labram_jax.stages.stage"),
+    ),
+    "labram_jax.training": (
+        *("labram_jax.checkpoints", "labram_jax.config", "labram_jax.configfile", "labram_jax.errors"),
+        *("labram_jax.parallel", "labram_jax.progress", "labram_jax.stages.stage", "labram_jax.training"),
+    ),
+    "labram_jax.convert": (
+        *("labram_jax.config", "labram_jax.configfile", "labram_jax.convert", "labram_jax.errors"),
+        "labram_jax.models",
     ),
     "data_prep": (
         *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
@@ -36,6 +58,8 @@ PROJECT = {
 OUTSIDE = {
     "labram_jax.errors": frozenset(),
     "labram_jax.progress": STANDARD | {"tqdm"},
+    "labram_jax.tables": STANDARD | {"numpy"},
+    "labram_jax.metrics": STANDARD | {"numpy", "scipy", "sklearn", "jaxtyping"},
     "labram_jax.contacts": STANDARD,
     "labram_jax.montage": STANDARD | {"numpy", "jaxtyping"},
     "labram_jax.config": STANDARD,
@@ -97,6 +121,21 @@ def test_rooms_import_only_what_their_door_lets_in(module, path):
                 assert inside is None or within(name, inside), f"{module} imports {name}"
         else:
             assert outside is None or name.partition(".")[0] in outside, f"{module} imports {name}"
+
+
+def room_of(module: str) -> str:
+    """The room of a module of labram_jax: the first part of its name within the package."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_rooms_stand_upon_those_above_them(module, path):
+    if module.partition(".")[0] != "labram_jax" or module == "labram_jax":
+        return
+    own = ROOMS.index(room_of(module))
+    for name in imports(tree_of(path)):
+        if name.startswith("labram_jax."):
+            assert ROOMS.index(room_of(name)) <= own, f"{module} imports {name}, which stands upon it"
 
 
 @pytest.mark.parametrize(("room", "openers"), [("labram_jax.cli", ("labram_jax.__main__",)), ("configs", ("configs",))])

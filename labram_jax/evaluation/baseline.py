@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from labram_jax import metrics
 from labram_jax.config import SAMPLE_RATE
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
-from labram_jax.evaluation import metrics
 from labram_jax.progress import Progress
 
 BANDS_HZ = {

@@ -9,6 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from labram_jax import metrics
+from labram_jax.checkpoints.files import CONFIG, SCORES, write_json
+from labram_jax.checkpoints.models import load_model
 from labram_jax.config import (
     ClassifierConfig,
     DataConfig,
@@ -23,21 +26,19 @@ from labram_jax.config import (
 from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
-from labram_jax.evaluation import metrics
 from labram_jax.evaluation.baseline import band_power_baseline
 from labram_jax.evaluation.heldout import predict
 from labram_jax.evaluation.published import published_for
-from labram_jax.evaluation.runlog import CONFIG, SCORES
-from labram_jax.evaluation.tables import over_seeds, score_rows, text_table
 from labram_jax.inference import Classifier, load
-from labram_jax.training.checkpoints import load_model, write_json
+from labram_jax.parallel.sharding import make_mesh
+from labram_jax.runs import make_stage
+from labram_jax.stages.stage import Stage
+from labram_jax.tables import over_seeds, score_rows, text_table
 from labram_jax.training.evaluating import evaluate as evaluate_batches
 from labram_jax.training.program import prepare
-from labram_jax.training.runs import make_stage, windows_of
-from labram_jax.training.sharding import make_mesh
-from labram_jax.training.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from scipy.special import expit, softmax
 
 from labram_jax.config import DataConfig
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import windows_of
 from labram_jax.data.views import MontageWindows, Window, Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.baseline import evenly_spread, has_label
 from labram_jax.inference import Classifier
 from labram_jax.progress import Progress
-from labram_jax.training.runs import windows_of
 
 CHUNK = 64  # windows in memory at one time
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from labram_jax.evaluation.tables import Spread
+from labram_jax.tables import Spread
 
 SOURCE = "LaBraM paper, arXiv 2405.18765, mean ± standard deviation of 5 seeds"
 

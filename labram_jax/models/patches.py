@@ -71,3 +71,9 @@ def dense_batch(patches: Float[Array, "B L T"], electrode_ids: Int[Array, " C"],
         segment_ids=jnp.ones(shape, jnp.int32),
         **extra,
     )
+
+
+def empty_batch() -> PatchBatch:
+    """One row of one patch: enough to learn the shapes of a model's variables, which no batch's shape changes."""
+    zeros = jnp.zeros((1, 1), jnp.int32)
+    return PatchBatch(jnp.zeros((1, 1, 200), jnp.float32), zeros, zeros, zeros + 1)

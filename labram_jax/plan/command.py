@@ -10,13 +10,13 @@ import tyro
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
+from labram_jax.parallel.sharding import row_devices
 from labram_jax.plan.compile import LOCAL, CompiledStage, compile_stage, devices_of, tokenizer_of, without_devices
 from labram_jax.plan.estimate import estimate
 from labram_jax.plan.hardware import hardware_of
 from labram_jax.plan.levers import largest_batch, levers
 from labram_jax.plan.report import Plan, PlannedProgram, describe, to_dict
 from labram_jax.plan.workload import Recordings, workload_of
-from labram_jax.training.sharding import row_devices
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from labram_jax.config import (
 )
 from labram_jax.errors import InputError
 from labram_jax.models import TokenizerModel
-from labram_jax.training.finetuning import FinetuningStage
-from labram_jax.training.pretraining import PretrainingStage
+from labram_jax.models.patches import empty_batch
+from labram_jax.parallel.sharding import BATCH, make_mesh
+from labram_jax.runs import read_tokenizer
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.stage import Stage
+from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.program import prepare
-from labram_jax.training.runs import read_tokenizer
-from labram_jax.training.sharding import BATCH, make_mesh
-from labram_jax.training.stage import Stage
-from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 LOCAL = "local"
 

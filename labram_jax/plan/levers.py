@@ -5,8 +5,8 @@ from collections.abc import Callable
 from jax.sharding import Mesh
 
 from labram_jax.config import AnyStageConfig, replace
+from labram_jax.parallel.sharding import row_devices
 from labram_jax.plan.compile import Memory
-from labram_jax.training.sharding import row_devices
 
 FILL = 0.95  # of the memory, as far as a batch is foretold to go
 STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32

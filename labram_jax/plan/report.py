@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labram_jax.config import AnyStageConfig, DataConfig
-from labram_jax.evaluation.tables import text_table
 from labram_jax.plan.compile import Memory, largest
 from labram_jax.plan.estimate import Estimate, Seconds
 from labram_jax.plan.flops import TRAINING
 from labram_jax.plan.hardware import Hardware
 from labram_jax.plan.workload import Workload
+from labram_jax.tables import text_table
 
 LANES = 128  # tokens of a row are padded to whole tiles of this many where attention scores are laid out
 # What people call the programs of a stage.

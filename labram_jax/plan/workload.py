@@ -7,9 +7,9 @@ import numpy as np
 from labram_jax.config import DataConfig
 from labram_jax.data import pipeline
 from labram_jax.data.packing import batches_per_epoch
+from labram_jax.data.reader import open_corpora, windows_of
 from labram_jax.data.windows import default_seconds
 from labram_jax.errors import InputError
-from labram_jax.training.runs import open_corpora, windows_of
 
 
 @dataclass(frozen=True)

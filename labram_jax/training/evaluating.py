@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from labram_jax.errors import InputError
+from labram_jax.parallel.sharding import put_batch
+from labram_jax.stages.stage import Statistics
 from labram_jax.training.program import Program
 from labram_jax.training.readback import Readback
-from labram_jax.training.sharding import put_batch
-from labram_jax.training.stage import Statistics
 
 PyTree = Any
 HostBatches = Iterable[Mapping[str, np.ndarray]]

@@ -8,19 +8,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from labram_jax.checkpoints.carryover import carry_over
+from labram_jax.checkpoints.directory import CheckpointDirectory
+from labram_jax.checkpoints.files import CONFIG, local_directory, write_json
+from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
-from labram_jax.training.carryover import carry_over
-from labram_jax.training.checkpoints import CheckpointDirectory, local_directory, write_json
-from labram_jax.training.distributed import check_shared
+from labram_jax.parallel.processes import check_shared
+from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.parallel.state import TrainState
+from labram_jax.parallel.stopping import StopRequest
+from labram_jax.stages.stage import Batch, Stage
 from labram_jax.training.evaluating import HostBatches, evaluate
 from labram_jax.training.program import Program, prepare
 from labram_jax.training.readback import Readback
-from labram_jax.training.resume import check_resumable
-from labram_jax.training.sharding import make_mesh, put_batch
-from labram_jax.training.stage import Batch, Stage
-from labram_jax.training.state import TrainState
-from labram_jax.training.stopping import StopRequest
 from labram_jax.training.telemetry import Interval, Telemetry
 
 
@@ -82,7 +83,7 @@ def train(
         with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
             state, start, origin = _restore_or_create(program, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:
-                write_json(run / "config.json", to_dict(stage.config))
+                write_json(run / CONFIG, to_dict(stage.config))
             with Telemetry(run, stage.name, start, total, steps_per_epoch, tensorboard) as telemetry:
                 for note in (*origin, *notes):
                     telemetry.say(note)

@@ -11,10 +11,10 @@ from jax.sharding import Mesh, NamedSharding
 
 from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
-from labram_jax.training import sharding
+from labram_jax.parallel import sharding
+from labram_jax.parallel.state import TrainState
+from labram_jax.stages.stage import Batch, Event, Stage
 from labram_jax.training.optimizer import make_optimizer
-from labram_jax.training.stage import Batch, Event, Stage
-from labram_jax.training.state import TrainState
 from labram_jax.training.step import make_train_step, seed_keys
 
 PyTree = Any
@@ -72,7 +72,7 @@ class Program:
 
     def put_model(self, variables: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], PyTree]:
         """A model's variables (numpy) and the stage's constants where `evaluate_batch` takes them."""
-        placed = jax.tree.map(lambda x, a: sharding.put(x, a.sharding), dict(variables), self.abstract.variables)
+        placed = jax.tree.map(lambda x, a: sharding.put_array(x, a.sharding), dict(variables), self.abstract.variables)
         return placed, sharding.put_frozen(self.stage.frozen, self.abstract)
 
     def before_step(self, step: int, state: TrainState, batch: Batch) -> TrainState:

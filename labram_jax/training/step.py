@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Shaped
 
+from labram_jax.parallel.state import TrainState
+from labram_jax.stages.stage import Batch, Stage, Statistics
 from labram_jax.training.optimizer import Schedule
-from labram_jax.training.stage import Batch, Stage, Statistics
-from labram_jax.training.state import TrainState
 
 PyTree = Any
 Metrics = dict[str, Shaped[Array, ""]]

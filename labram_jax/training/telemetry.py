@@ -9,10 +9,9 @@ from pathlib import Path
 
 import jax
 
+from labram_jax.checkpoints.files import METRICS
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
-
-METRICS = "metrics.jsonl"
 
 
 class Interval:

@@ -10,10 +10,10 @@ from safetensors.numpy import load_file
 from sentences import refuses
 
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, TokenizerConfig, replace
-from labram_jax.convert.command import read_model
 from labram_jax.convert.exporting import unused_tensors, write_braindecode, write_official
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.official import from_official, official_tensors
+from labram_jax.weights import read_model
 
 
 def assert_same(actual, expected) -> None:

@@ -6,8 +6,8 @@ from golden_data import FOLDER, arrays, check, check_loss, imported_encoder
 from torch_writer import write_torch
 
 import labram_jax
-from labram_jax.convert.command import convert
-from labram_jax.training.finetuning import classification_loss
+from labram_jax.stages.finetuning import classification_loss
+from labram_jax.weights import convert
 
 NAMES = ["FZ", "FP1", "T3", "C3", "PZ", "CZ", "O2"]
 

@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 
 import labram_jax
 from labram_jax.config import ComputeConfig, MaskedModelConfig, OptimizerConfig, replace
-from labram_jax.convert.command import convert
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.moments import official_order, read_moments
 from labram_jax.convert.official import from_official, to_official
@@ -23,6 +22,7 @@ from labram_jax.convert.torchfile import read_torch
 from labram_jax.inference import Classifier, Encoder
 from labram_jax.models import MaskedModel
 from labram_jax.training.optimizer import make_optimizer
+from labram_jax.weights import convert
 
 torch = pytest.importorskip("torch")
 

@@ -11,9 +11,10 @@ from small_runs import finetuning_config, pretraining_config, small_tokenizer, t
 from labram_jax.config import replace
 from labram_jax.data import pipeline
 from labram_jax.models import TokenizerModel
-from labram_jax.training.finetuning import FinetuningStage
-from labram_jax.training.pretraining import PretrainingStage
-from labram_jax.training.tokenizer import TokenizerStage, empty_batch
+from labram_jax.models.patches import empty_batch
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.tokenizer import TokenizerStage
 
 ELECTRODES = ("FP1", "FP2", "C3", "C4", "O1", "O2")
 BAD = ("FP1", "C4")  # the window's first one among them, from which the class token gets its place

@@ -11,7 +11,7 @@ from small_runs import MONTAGES, write_corpus
 
 import labram_jax
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
-from labram_jax.evaluation.tables import Spread
+from labram_jax.tables import Spread
 from labram_jax.training.telemetry import read_metrics
 
 

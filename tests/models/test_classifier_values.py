@@ -5,7 +5,7 @@ import pytest
 from golden_data import arrays, check, check_gradients, check_loss, windows
 
 from labram_jax.models.encoder import drop_path_factors
-from labram_jax.training.finetuning import classification_loss
+from labram_jax.stages.finetuning import classification_loss
 
 GOLDEN = "finetune"
 

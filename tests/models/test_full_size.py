@@ -7,7 +7,7 @@ from golden_data import arrays, check_loss, facts, largest_difference, quick_jit
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, TokenizerConfig
 from labram_jax.convert.official import from_official
 from labram_jax.models import ClassifierModel, MaskedModel, TokenizerModel
-from labram_jax.training.tokenizer import tokenizer_losses
+from labram_jax.stages.tokenizer import tokenizer_losses
 
 GOLDEN = "fullsize_recipe"
 

@@ -17,7 +17,7 @@ from labram_jax.config import (
     replace,
 )
 from labram_jax.models import ClassifierModel, MaskedModel, TokenizerModel
-from labram_jax.training.sharding import RULES
+from labram_jax.parallel.sharding import RULES
 
 # Parameters of the official models. Of the pretraining models' the reference counts two layers more that it never uses.
 TRAINED = {

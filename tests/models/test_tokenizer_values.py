@@ -19,7 +19,7 @@ from labram_jax.config import replace
 from labram_jax.convert.official import from_official
 from labram_jax.models import TokenizerModel
 from labram_jax.models.quantizer import code_statistics, kmeans, unit
-from labram_jax.training.tokenizer import tokenizer_losses
+from labram_jax.stages.tokenizer import tokenizer_losses
 
 GOLDEN = "tokenizer"
 

@@ -9,10 +9,10 @@ from jax.interpreters import partial_eval
 from small_runs import finetuning_config, pretraining_config, small_tokenizer, tokenizer_config
 
 from labram_jax.config import replace
+from labram_jax.parallel.sharding import make_mesh
 from labram_jax.plan import flops
 from labram_jax.plan.compile import abstract_batch, abstract_stage
 from labram_jax.training.program import prepare
-from labram_jax.training.sharding import make_mesh
 
 CONFIGS = {
     "tokenizer": tokenizer_config("run", []),

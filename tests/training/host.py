@@ -15,7 +15,7 @@ from pathlib import Path
 
 from labram_jax import cli
 from labram_jax.data import pipeline
-from labram_jax.training.distributed import PROCESS, PROCESSES
+from labram_jax.parallel.processes import PROCESS, PROCESSES
 
 ENDLESS = 10**6
 

@@ -20,17 +20,18 @@ from small_runs import finetuning_config, pretraining_config, small_encoder, sma
 
 from labram_jax.config import AnyStageConfig, MeshConfig, replace
 from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.models.patches import empty_batch
+from labram_jax.parallel.sharding import make_mesh, put_batch, shardings_of
+from labram_jax.parallel.state import TrainState
 from labram_jax.plan import hardware
 from labram_jax.plan.collectives import traffic
 from labram_jax.plan.hlo import HloModule
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.stage import Stage
+from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.evaluating import evaluate
-from labram_jax.training.finetuning import FinetuningStage
-from labram_jax.training.pretraining import PretrainingStage
 from labram_jax.training.program import Program, prepare
-from labram_jax.training.sharding import make_mesh, put_batch, shardings_of
-from labram_jax.training.stage import Stage
-from labram_jax.training.state import TrainState
-from labram_jax.training.tokenizer import TokenizerStage, empty_batch
 
 STEPS, ROWS, SLOTS, SEGMENTS = 5, 32, 12, 2
 # Data x fsdp x model, and the parts that a batch is taken in.

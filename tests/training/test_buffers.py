@@ -17,9 +17,9 @@ from labram_jax.config import (
     TokenizerStageConfig,
     replace,
 )
+from labram_jax.parallel.sharding import make_mesh
 from labram_jax.plan.compile import abstract_batch, abstract_stage
 from labram_jax.training.program import prepare
-from labram_jax.training.sharding import make_mesh
 
 # So many codes and patches that all else is smaller: parameters, attention, and the MLP of both views.
 ROWS, SLOTS, CODES = 8, 64, 2000

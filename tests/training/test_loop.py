@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from toy_stage import STEPS_PER_EPOCH, batch, toy_config, train_toy
 
+from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
-from labram_jax.training.checkpoints import load_model
 from labram_jax.training.telemetry import read_metrics
 
 SCRIPT = Path(__file__).with_name("toy_stage.py")

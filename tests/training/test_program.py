@@ -11,13 +11,14 @@ import pytest
 from sentences import refuses
 from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, toy_config, train_toy
 
+from labram_jax.checkpoints.directory import CheckpointDirectory
+from labram_jax.checkpoints.models import load_model
 from labram_jax.config import MeshConfig
-from labram_jax.training.checkpoints import CheckpointDirectory, load_model
+from labram_jax.parallel.sharding import make_mesh
+from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import collect
 from labram_jax.training.program import Program, prepare
 from labram_jax.training.readback import BEHIND, Readback
-from labram_jax.training.sharding import make_mesh
-from labram_jax.training.stage import Statistics
 from labram_jax.training.telemetry import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ COMPILING = frozenset({"jit", "pjit", "pmap"})
 COMPILERS = frozenset(
     {
         "training/program.py",
-        "training/sharding.py",
+        "parallel/sharding.py",
         "inference.py",
         "convert/importing.py",
         "plan/hardware.py",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small_runs import finetuning_config
 
-from labram_jax.training.checkpoints import load_model
-from labram_jax.training.runs import train
+from labram_jax.checkpoints.models import load_model
+from labram_jax.runs import train
 from labram_jax.training.telemetry import read_metrics
 
 TESTS = Path(__file__).parents[1]

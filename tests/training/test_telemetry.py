@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.errors import InputError
-from labram_jax.training.resume import check_resumable
 from labram_jax.training.telemetry import Interval, Telemetry, read_metrics
 
 

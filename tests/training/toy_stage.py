@@ -19,9 +19,9 @@ from labram_jax.config import (
     OptimizerConfig,
     replace,
 )
+from labram_jax.parallel.sharding import make_mesh, process_rows
+from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.loop import TrainingResult, train
-from labram_jax.training.sharding import make_mesh, process_rows
-from labram_jax.training.stage import Stage, Statistics
 
 WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
 START = 9  # the step before which the collection starts anew

@@ -31,12 +31,12 @@ from labram_jax.convert.official import from_official, to_official
 from labram_jax.data import stream
 from labram_jax.models import TokenizerModel
 from labram_jax.models.quantizer import kmeans, unit
-from labram_jax.training.finetuning import FinetuningStage
+from labram_jax.parallel.state import TrainState
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.optimizer import make_optimizer
-from labram_jax.training.pretraining import PretrainingStage
-from labram_jax.training.state import TrainState
 from labram_jax.training.step import make_train_step
-from labram_jax.training.tokenizer import TokenizerStage
 
 FOLDER = Path(os.environ.get("LABRAM_TRAJECTORY") or Path(__file__).parents[3] / "shared/golden/trajectory")
 FULL = os.environ.get("LABRAM_TRAJECTORY_FULL") == "1"

@@ -1,0 +1,73 @@
+"""The batches of a run: which windows its configuration asks for, and this process's rows of them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from labram_jax.config import DataConfig
+from labram_jax.data import pipeline
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.packing import TrainingRows, batches_per_epoch
+from labram_jax.data.views import Windows
+from labram_jax.errors import InputError
+
+# Share of the patch slots from which on a run says how to waste less.
+_MUCH_PADDING = 0.05
+
+
+def open_corpora(data: DataConfig) -> list[Corpus]:
+    if not data.corpora:
+        raise InputError("The configuration names no corpus: give --data.corpora DIRECTORY [DIRECTORY ...].")
+    return [Corpus.open(path) for path in data.corpora]
+
+
+def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[Windows]:
+    """The windows of each corpus in a split, at the length and stride that the configuration asks for."""
+    return [corpus.windows(split, data.window_seconds, data.stride_seconds) for corpus in corpora]
+
+
+def _occupancy(rows: TrainingRows) -> str:
+    """What a user should know of how full the rows are."""
+    windows = f"rows of {rows.patch_slots} patch slots hold {rows.windows_per_row:.2f} windows"
+    note = f"{windows}, and {rows.padding:.1%} of the slots are padding"
+    tighter = rows.tighter() if rows.padding > _MUCH_PADDING else None
+    if tighter is None:
+        return note
+    shape = f"data.patch_slots {tighter.patch_slots} with data.segments {tighter.segments}"
+    return f"{note}: {shape} would leave {tighter.padding:.1%}"
+
+
+def _counts(windows: Sequence[Windows], data: DataConfig) -> str:
+    """What a user should know of which windows there are, and which were left out."""
+    lengths = sorted({montage.seconds for own in windows for montage in own.montages})
+    length = " or ".join(f"{seconds} s" for seconds in lengths)
+    stride = "" if data.stride_seconds is None else f" every {data.stride_seconds:g} s"
+    dropped = sum((own.dropped for own in windows), Counter())
+    causes = "; ".join(f"{reason} {count:,}" for reason, count in dropped.most_common())
+    left_out = f"; left out: {causes}" if causes else ""
+    return f"{sum(map(len, windows)):,} training windows of {length}{stride}{left_out}"
+
+
+class BatchReader:
+    """This process's rows of the batches of a run's splits; training batch n is a function of (seed, n) alone."""
+
+    def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, rows: Sequence[int]):
+        self.data, self.corpora = data, corpora
+        self.windows = windows_of(data, corpora, data.train_split)
+        shape = {"patch_slots": data.patch_slots, "segments": data.segments}
+        self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
+        packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
+        self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
+        self.steps_per_epoch = batches_per_epoch(sum(map(len, self.windows)), packed.windows_per_row, data.batch_rows)
+
+    def training(self, start_step: int) -> Iterator[pipeline.Batch]:
+        data = self.data
+        batches = pipeline.training(self.windows, weights=data.weights, **self.options)
+        return pipeline.batches(batches, start_step, data.threads, data.prefetch, data.workers)
+
+    def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
+        """One pass over a split; None where it is not asked for or no corpus has it."""
+        windows = windows_of(self.data, self.corpora, name) if name else []
+        if not any(map(len, windows)):
+            return None
+        dataset = pipeline.evaluation(windows, **self.options)
+        return lambda: pipeline.batches(dataset, 0, self.data.threads, self.data.prefetch)

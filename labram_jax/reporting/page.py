@@ -1,0 +1,53 @@
+"""A Markdown page in the making, with its figures beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from labram_jax.errors import InputError
+from labram_jax.reporting.figures import style
+from labram_jax.tables import markdown_table
+
+REPORT, FIGURES = "report.md", "figures"
+
+
+class Page:
+    """Collects headings, tables, figures and notes of one run; figures are written at once, the page by `write`."""
+
+    def __init__(self, run: Path):
+        self._run, self._parts, self._notes = run, [], []
+        (run / FIGURES).mkdir(exist_ok=True)
+
+    def heading(self, text: str, level: int = 2) -> None:
+        self._parts.append(f"{'#' * level} {text}")
+
+    def text(self, text: str) -> None:
+        self._parts.append(text)
+
+    def table(self, headers: list[str], rows: list[list[object]]) -> None:
+        self._parts.append(markdown_table(headers, rows))
+
+    def figure(self, name: str, figure: Figure, caption: str) -> None:
+        """Writes a figure and shows it above its caption."""
+        style.save(figure, self._run / FIGURES / f"{name}.png")
+        self._parts.append(f"![{name.replace('-', ' ')}]({FIGURES}/{name}.png)\n\n{caption}")
+
+    def note(self, text: str) -> None:
+        """Says at the end of the page what could not be shown, and why."""
+        self._notes.append(text)
+
+    def attempt(self, what: str, draw: Callable[[], None]) -> None:
+        """Draws what may turn out impossible, such as when a corpus has moved; the reason becomes a note."""
+        try:
+            draw()
+        except InputError as error:
+            self.note(f"{what}: {error}")
+
+    def write(self) -> Path:
+        parts = list(self._parts)
+        if self._notes:
+            parts += ["## Left out", "\n".join(f"- {note}" for note in self._notes)]
+        partial = self._run / f"{REPORT}.partial"
+        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        return partial.replace(self._run / REPORT)

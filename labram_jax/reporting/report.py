@@ -1,0 +1,104 @@
+"""The report of a run: figures and tables in one Markdown page that a person can read."""
+
+from pathlib import Path
+
+import numpy as np
+
+from labram_jax.data.reader import open_corpora
+from labram_jax.reporting.figures import training
+from labram_jax.reporting.page import Page
+from labram_jax.reporting.report_classifier import describe_classifier
+from labram_jax.reporting.report_tokenizer import describe_tokenizer
+from labram_jax.reporting.runlog import Run
+from labram_jax.tables import cell, metric_name, score_rows
+
+_PANELS = {
+    "tokenizer": ("loss", "amplitude_loss", "phase_loss", "commitment_loss", "grad_norm"),
+    "pretraining": ("cross_entropy", "accuracy", "grad_norm"),
+    "fine-tuning": ("loss", "accuracy", "balanced_accuracy", "auroc", "cohen_kappa", "pearson_r", "r2", "grad_norm"),
+}
+# What of a log line is bookkeeping and no result.
+_NOT_SCORES = frozenset({"step", "epoch", "split", "seconds", "patches_per_second", "learning_rate"})
+
+
+def write_report(path: str | Path) -> Path:
+    """Writes `report.md` and `figures/*.png` into a run's directory and returns the path of `report.md`.
+
+    Shows what the stage has: how training went, and for a tokenizer its codes and reconstructed spectra on held-out
+    windows, for a classifier its scores on the test split beside the baseline's. Parts that need a corpus or a
+    checkpoint which is gone are named at the end. Raises InputError if `path` is no run.
+    """
+    run = Run.open(path)
+    page = Page(run.path)
+    _summary(page, run)
+    _training(page, run)
+    describe = {"tokenizer": describe_tokenizer, "fine-tuning": describe_classifier}.get(run.stage)
+    if describe is not None:
+        page.attempt("Held-out windows", lambda: describe(page, run, open_corpora(run.config.data)))
+    return page.write()
+
+
+def _summary(page: Page, run: Run) -> None:
+    config, last = run.config, run.lines[-1]
+    encoder = config.model.encoder
+    rows = [
+        ["stage", run.stage],
+        ["corpora", ", ".join(Path(name).name for name in config.data.corpora) or "-"],
+        ["encoder", f"{encoder.depth} blocks, width {encoder.width}, {encoder.heads} heads"],
+        ["batch", f"{config.data.batch_rows:,} rows of {config.data.patch_slots:,} patch slots"],
+        ["trained", f"{last['step']:,} steps, {last['epoch']:.4g} of {config.loop.epochs:g} epochs"],
+        ["seed", str(config.loop.seed)],
+    ]
+    if speed := run.last("train").get("patches_per_second"):
+        rows.append(["speed", f"{speed:,.0f} patches a second"])
+    if run.best:
+        value = cell(float(run.best["value"]))
+        rows.append(["best", f"{metric_name(run.best['metric'])} {value} on validation, step {run.best['step']:,}"])
+    page.heading(f"{run.path.name}: {run.stage}", level=1)
+    page.table(["", ""], rows)
+
+
+def _training(page: Page, run: Run) -> None:
+    page.heading("Training")
+    columns = {"train, last": run.last("train")}
+    if run.best:
+        columns["validation, best"] = run.at("validation", run.best["step"])
+    columns |= {"validation, last": run.last("validation"), "test": run.last("test")}
+    scores = {
+        name: {metric: value for metric, value in line.items() if metric not in _NOT_SCORES}
+        for name, line in columns.items()
+        if line
+    }
+    page.table(*score_rows(scores))
+    curves = {metric: run.curves(metric) for metric in _PANELS[run.stage]}
+    references, meaning = _references(run)
+    figure = training.training_curves(
+        {metric: splits for metric, splits in curves.items() if splits},
+        run.series("train", "learning_rate"),
+        references,
+    )
+    page.figure("training", figure, f"Metrics and learning rate over steps.{meaning}")
+    if run.stage == "tokenizer":
+        codes = run.config.model.quantizer.codes
+        used, perplexity = run.curves("codes_used"), run.curves("perplexity")
+        if used and perplexity:
+            page.figure(
+                "codebook", training.codebook_usage(used, perplexity, codes),
+                "Codes in use and their perplexity. On the training split they count one batch, on validation all "
+                "of its windows.",
+            )  # fmt: skip
+
+
+def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:
+    """Lines to compare the curves with, by metric, and a sentence on what they mean."""
+    if run.stage == "tokenizer":
+        mean = (1.0, "predicting the mean")
+        return {"amplitude_loss": mean, "phase_loss": mean}, " A spectral loss of 1 is that of predicting the mean."
+    if run.stage == "pretraining":
+        codes = run.config.model.codes
+        guess = float(np.log(codes))
+        sentence = (
+            f" Guessing evenly among {codes:,} codes costs ln {codes} = {guess:.3f} and is right in 1 of {codes:,}."
+        )
+        return {"cross_entropy": (guess, f"guessing evenly: ln {codes} = {guess:.2f}")}, sentence
+    return {}, ""

@@ -1,0 +1,89 @@
+"""What a run directory tells: its configuration, its log, its best checkpoint, its scores."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labram_jax.checkpoints.files import BEST, CONFIG, METRICS, SCORES
+from labram_jax.config import AnyStageConfig, kind_of
+from labram_jax.configfile import from_dict
+from labram_jax.errors import InputError
+from labram_jax.reporting.figures.training import Series
+from labram_jax.training.telemetry import read_metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run as it lies on disk.
+
+    `lines`: the log, oldest first; `best`: {"step", "metric", "value"} of the best checkpoint, or None; `scores`:
+    {split or "baseline": {metric: value}} as an evaluation left them, or empty.
+    """
+
+    path: Path
+    config: AnyStageConfig
+    lines: tuple[dict, ...]
+    best: dict | None
+    scores: dict[str, dict[str, float]]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Reads a run; raises InputError if the folder is missing, no run, damaged, or has logged nothing yet."""
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"There is no run {path}: give a directory that `labram-jax train` made.")
+        if not (path / CONFIG).is_file():
+            raise InputError(f"{path} is no run, since it has no {CONFIG}: give a directory of `labram-jax train`.")
+        config = from_dict(_read_json(path / CONFIG), str(path / CONFIG))
+        if not hasattr(config, "loop"):
+            raise InputError(f"{path} is a {kind_of(config)} model and no training run: give the run it came from.")
+        lines = tuple(line for line in read_metrics(path) if "step" in line and "split" in line)
+        if not lines:
+            raise InputError(f"{path / METRICS} has no lines yet: let the run reach its first log, then report again.")
+        best = _read_json(path / BEST) if (path / BEST).is_file() else None
+        scores = _read_json(path / SCORES) if (path / SCORES).is_file() else {}
+        return cls(path, config, lines, best, scores)
+
+    @property
+    def stage(self) -> str:
+        """The name of its stage: "tokenizer", "pretraining" or "fine-tuning"."""
+        return kind_of(self.config)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that were logged, in the order of their first line."""
+        return tuple(dict.fromkeys(line["split"] for line in self.lines))
+
+    def series(self, split: str, metric: str) -> Series | None:
+        """Steps and values of one metric; None if it was never logged. Values that were not finite are left out."""
+        points = [(line["step"], line[metric]) for line in self.lines if _holds(line, split, metric)]
+        return tuple(np.array(points, dtype=float).T) if points else None
+
+    def curves(self, metric: str, splits: tuple[str, ...] = ("train", "validation")) -> dict[str, Series]:
+        """One metric's series by split, for those that logged it."""
+        found = {split: self.series(split, metric) for split in splits}
+        return {split: series for split, series in found.items() if series is not None}
+
+    def last(self, split: str) -> dict[str, float]:
+        """The last line of a split, or nothing."""
+        return next((line for line in reversed(self.lines) if line["split"] == split), {})
+
+    def at(self, split: str, step: int) -> dict[str, float]:
+        """The line of a split at a step, or nothing."""
+        return next((line for line in self.lines if line["split"] == split and line["step"] == step), {})
+
+
+def _holds(line: dict, split: str, metric: str) -> bool:
+    return line["split"] == split and line.get(metric) is not None
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): restore it from a copy of the run.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} does not hold what a run writes there: restore it from a copy of the run.")
+    return content

@@ -1,0 +1,152 @@
+"""From a stage's configuration to a training run: corpora, models to start from, the stage, the loop."""
+
+import dataclasses
+
+from labram_jax.checkpoints.files import local_directory
+from labram_jax.config import (
+    AnyStageConfig,
+    ClassifierConfig,
+    EncoderConfig,
+    FinetuningStageConfig,
+    MaskedModelConfig,
+    PretrainingStageConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+)
+from labram_jax.convert.importing import import_model
+from labram_jax.convert.moments import read_moments
+from labram_jax.convert.source import is_foreign
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import BatchReader, open_corpora
+from labram_jax.errors import InputError
+from labram_jax.parallel.sharding import make_mesh, process_rows
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.pretraining import PretrainingStage
+from labram_jax.stages.stage import Resumption, Stage
+from labram_jax.stages.tokenizer import TokenizerStage
+from labram_jax.training import loop
+from labram_jax.weights import read_model
+
+
+def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.TrainingResult:
+    """Runs a stage in `config.run`, from its latest checkpoint if there is one.
+
+    What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
+    saved with the run. Raises InputError for anything that cannot be used.
+    """
+    local_directory(config.run)  # refuses an address before corpora are fetched
+    corpora = open_corpora(config.data)
+    masked = isinstance(config, PretrainingStageConfig)
+    rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
+    reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
+    stage = make_stage(config, corpora, reader.steps_per_epoch)
+    return loop.train(
+        stage,
+        config.run,
+        reader.training,
+        reader.steps_per_epoch,
+        validation=reader.split(config.data.validation_split),
+        test=reader.split(config.data.test_split),
+        tensorboard=tensorboard,
+        notes=[reader.counts, reader.occupancy],
+    )
+
+
+def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: int) -> Stage:
+    """The stage of a configuration, with the models it starts from."""
+    if isinstance(config, TokenizerStageConfig):
+        return TokenizerStage(config, steps_per_epoch)
+    if isinstance(config, PretrainingStageConfig):
+        return _pretraining(config)
+    return _finetuning(config, corpora)
+
+
+def read_tokenizer(path: str) -> tuple[dict, TokenizerConfig]:
+    """Variables (numpy) and configuration of a trained tokenizer; raises InputError for anything else."""
+    variables, tokenizer = read_model(path)
+    if not isinstance(tokenizer, TokenizerConfig):
+        raise InputError(f"{path} holds no tokenizer: give a run of the tokenizer stage.")
+    return variables, tokenizer
+
+
+def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
+    if not config.tokenizer:
+        raise InputError("Pretraining predicts the codes of a trained tokenizer: give --tokenizer RUN.")
+    variables, tokenizer = read_tokenizer(config.tokenizer)
+    model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
+    params = resumption = None
+    if config.start_from:
+        params, source, resumption = _start(config.start_from)
+        if "code_head" in params and source.codes != model.codes:
+            raise InputError(
+                f"{config.start_from} predicts {source.codes} codes, but the tokenizer {config.tokenizer} has "
+                f"{model.codes}: give the tokenizer that it was pretrained with."
+            )
+        model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))
+    return PretrainingStage(dataclasses.replace(config, model=model), tokenizer, variables, params, resumption)
+
+
+def _start(path: str) -> tuple[dict, MaskedModelConfig, Resumption | None]:
+    """Parameters to start pretraining from, and the optimizer's state where an official checkpoint has one."""
+    imported = import_model(path) if is_foreign(path) else None
+    variables, config = read_model(path) if imported is None else (imported.variables, imported.config)
+    if isinstance(config, TokenizerConfig):
+        return {"encoder": variables["params"]["encoder"]}, MaskedModelConfig(config.encoder), None
+    if not isinstance(config, MaskedModelConfig):
+        raise InputError(
+            f"{path} is nothing that pretraining can start from: give a run of pretraining or of the tokenizer."
+        )
+    params = dict(variables["params"])
+    if imported is None:
+        return params, config, None
+    # What the source lacks starts as everything else of a new run does: from the run's own seed.
+    lacking = {line.path.split("/")[1] for line in imported.report.fresh} - {"encoder"}
+    params = {name: part for name, part in params.items() if name not in lacking}
+    moments, epoch = read_moments(imported), imported.source.beside.get("epoch")
+    if moments is None:
+        return params, config, None
+    epochs = epoch + 1 if type(epoch) is int and epoch >= 0 else 0
+    return params, config, Resumption(moments.first, moments.second, moments.updates, epochs)
+
+
+def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:
+    model = _with_labels(config.model, corpora)
+    params = None
+    if config.encoder:
+        variables, source = read_model(config.encoder)
+        if not isinstance(source, MaskedModelConfig | ClassifierConfig):
+            raise InputError(f"{config.encoder} holds no encoder: give a run of pretraining or fine-tuning.")
+        model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))
+        params = {"encoder": variables["params"]["encoder"]}
+        if isinstance(source, MaskedModelConfig) and model.pooling == "class_token":
+            # The reference keeps the pretrained norm only where it pools by the class token.
+            params["norm"] = variables["params"]["norm"]
+    return FinetuningStage(dataclasses.replace(config, model=model), params)
+
+
+def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
+    """The size and the options that weights depend on from `source`; how it is fine-tuned from `wanted`."""
+    own = {name: getattr(wanted, name) for name in ("drop_path", "class_position", "initialisation", "qkv_bias")}
+    # Biases of q and v may start fresh, but those that were trained are never dropped.
+    own["qkv_bias"] |= source.qkv_bias
+    return dataclasses.replace(source, **own)
+
+
+def _with_labels(model: ClassifierConfig, corpora: list[Corpus]) -> ClassifierConfig:
+    """The outputs that the corpora's labels ask for."""
+    first = corpora[0]
+    for corpus in corpora:
+        if corpus.info.label is None:
+            raise InputError(f"The corpus {corpus.path} has no labels: prepare it with a task or a manifest.")
+        if (corpus.info.label, corpus.classes, corpus.info.outputs) != (
+            first.info.label,
+            first.classes,
+            first.info.outputs,
+        ):
+            raise InputError(f"The corpora {first.path} and {corpus.path} have different labels: train one at a time.")
+    if first.info.label == "vector":
+        return dataclasses.replace(model, task="regression", outputs=first.info.outputs, classes=())
+    if len(first.classes) < 2:
+        raise InputError(f"The corpus {first.path} has one class alone ({first.classes[0]}): nothing can be learnt.")
+    outputs = 1 if len(first.classes) == 2 else len(first.classes)
+    return dataclasses.replace(model, task="classification", outputs=outputs, classes=first.classes)

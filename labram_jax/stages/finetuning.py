@@ -1,0 +1,168 @@
+"""The fine-tuning stage: a classifier or regressor on labelled windows."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from labram_jax import metrics
+from labram_jax.config import FinetuningStageConfig
+from labram_jax.models import ClassifierModel
+from labram_jax.models.encoder import branch_factors
+from labram_jax.models.patches import empty_batch
+from labram_jax.stages.stage import Batch, PyTree, Stage, Statistics
+
+
+def window_losses(
+    logits: Float[Array, "B S outputs"], labels: Int[Array, "B S"], smoothing: float
+) -> Float[Array, "B S"]:
+    """Cross-entropy of each window: with logits of one output (binary), or of all classes with label smoothing.
+
+    Where the label is -1 the value means nothing.
+    """
+    if logits.shape[-1] == 1:
+        return optax.sigmoid_binary_cross_entropy(logits[..., 0], jnp.clip(labels, 0, 1).astype(logits.dtype))
+    log_shares = jax.nn.log_softmax(logits, axis=-1)
+    right = jnp.take_along_axis(log_shares, jnp.maximum(labels, 0)[..., None], axis=-1)[..., 0]
+    return -(1 - smoothing) * right - smoothing * log_shares.mean(axis=-1)
+
+
+def labelled(labels: Array) -> Bool[Array, "..."]:
+    """True where there is a label: a class from 0 on, or a number."""
+    return jnp.isfinite(labels) if jnp.issubdtype(labels.dtype, jnp.floating) else labels >= 0
+
+
+def classification_loss(
+    logits: Float[Array, "B S outputs"],
+    labels: Int[Array, "B S"],
+    smoothing: float = 0.0,
+    total: Int[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Mean of the windows' cross-entropies; windows labelled -1 do not count.
+
+    `total`: labels in the whole batch, if this is a part of it: the parts' values then add up to the mean.
+    """
+    known = labelled(labels)
+    losses = jnp.where(known, window_losses(logits, labels, smoothing), 0)
+    return losses.sum() / jnp.maximum(known.sum() if total is None else total, 1)
+
+
+def regression_loss(
+    predictions: Float[Array, "B S outputs"],
+    labels: Float[Array, "B S outputs"],
+    total: Int[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Mean squared error over all outputs of the windows; those labelled NaN do not count. `total` as above."""
+    known = labelled(labels)
+    square = jnp.where(known, predictions - jnp.where(known, labels, 0), 0) ** 2
+    return square.sum() / jnp.maximum(known.sum() if total is None else total, 1)
+
+
+class Predictions(NamedTuple):
+    """Of every labelled window, in the order of the split: logits, label, number of the window and of its corpus."""
+
+    logits: Float[np.ndarray, "N outputs"]
+    labels: np.ndarray
+    window_ids: Int[np.ndarray, " N"]
+    corpus_ids: Int[np.ndarray, " N"]
+
+
+class FinetuningStage(Stage):
+    """Trains a classifier; `encoder_params` are those of a pretrained encoder, or None to start from scratch."""
+
+    name = "fine-tuning"
+
+    def __init__(self, config: FinetuningStageConfig, encoder_params: PyTree | None):
+        self.config = config
+        self.model = ClassifierModel(config.model, config.compute)
+        self.encoder_depth = config.model.encoder.depth
+        self.frozen: dict = {}
+        self.encoder_params = encoder_params
+        self.selection = selection_of(config)
+
+    def init(self, key: jax.Array) -> dict[str, PyTree]:
+        return self.model.init(key, empty_batch())
+
+    def initial(self) -> Mapping[str, PyTree]:
+        return {} if self.encoder_params is None else {"params": self.encoder_params}
+
+    def trainable(self, params: PyTree) -> PyTree | None:
+        if self.config.trainable == "all":
+            return None
+        return {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
+
+    def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
+        return {"labels": labelled(batch["labels"]).sum()}
+
+    def loss(
+        self,
+        params: PyTree,
+        collections: dict[str, PyTree],
+        frozen: PyTree,
+        batch: Batch,
+        keys: Key[Array, " B"],
+        denominators: Mapping[str, Float[Array, ""]],
+        step: Int[Array, ""],
+    ) -> tuple[Float[Array, ""], Statistics]:
+        """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
+        stream = self.stream(batch)
+        factors = branch_factors(self.config.model.encoder, keys, stream.segments)
+        logits = self.model.apply({"params": params}, stream, factors)
+        total, report = denominators["labels"], {"patches": stream.valid.sum()}
+        if self.config.model.task == "regression":
+            loss = regression_loss(logits, stream.labels, total)
+        else:
+            loss = classification_loss(logits, stream.labels, self.config.label_smoothing, total)
+            guess = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
+            right = jnp.sum(guess == stream.labels, where=labelled(stream.labels))
+            report["accuracy"] = right / jnp.maximum(total, 1)
+        return loss, Statistics({"loss": loss, **report})
+
+    def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
+        """Logits of all places for windows, beside their labels and numbers: scores such as AUROC are no sums."""
+        known = {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")}
+        return Statistics(rows={"logits": self.model.apply(variables, self.stream(batch)), **known})
+
+    def summarise(self, statistics: Statistics) -> dict[str, float]:
+        """All metrics that the labelled windows define."""
+        return scores_of(self.config, predictions_of(statistics))
+
+
+def predictions_of(statistics: Statistics) -> Predictions:
+    """Logits and labels of all labelled windows, from what was collected of a split."""
+    logits, labels, windows, corpora = (
+        statistics.rows[name] for name in ("logits", "labels", "window_ids", "corpus_ids")
+    )
+    known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
+    return Predictions(logits[known], labels[known], windows[known], corpora[known])
+
+
+def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:
+    """Validation metric of the best model and its better direction."""
+    automatic = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
+    metric = automatic[task_of(config)] if config.select_by == "auto" else config.select_by
+    return metric, "min" if metric == "loss" else "max"
+
+
+def task_of(config: FinetuningStageConfig) -> metrics.Task:
+    return metrics.task_of(config.model.outputs, config.model.task == "regression")
+
+
+def probabilities_of(logits: Float[np.ndarray, "N outputs"], task: metrics.Task) -> np.ndarray:
+    """Probability of class 1 [N, 1], of every class [N, classes], or the predicted values themselves."""
+    if task == "binary":
+        return np.asarray(jax.nn.sigmoid(logits))
+    return np.asarray(jax.nn.softmax(logits, axis=-1)) if task == "multiclass" else logits
+
+
+def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[str, float]:
+    """All metrics that the windows define, and the loss without label smoothing."""
+    logits, labels = predictions.logits[None], predictions.labels[None]
+    task = task_of(config)
+    loss = regression_loss(logits, labels) if task == "regression" else classification_loss(logits, labels)
+    scores = metrics.scorer(task)(probabilities_of(predictions.logits, task), predictions.labels)
+    return {"loss": float(loss), **scores.values}

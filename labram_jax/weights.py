@@ -1,0 +1,80 @@
+"""`labram-jax convert`: any model that can be read, to any form that can be written."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from labram_jax.checkpoints.models import find_model, load_model, save_model
+from labram_jax.config import ModelConfig
+from labram_jax.configfile import from_dict, to_dict
+from labram_jax.convert.exporting import Pooling, write_braindecode, write_official
+from labram_jax.convert.importing import import_model
+from labram_jax.convert.source import is_foreign
+from labram_jax.errors import InputError
+
+Target = Literal["auto", "jax", "official", "braindecode"]
+
+
+def read_model(path: str | Path) -> tuple[dict[str, Any], ModelConfig]:
+    """Variables (numpy) and configuration of the model in a run, a checkpoint, an exported model, or a file of PyTorch.
+
+    Raises InputError where there is none, or where it is damaged.
+    """
+    if is_foreign(path):
+        imported = import_model(path)
+        return imported.variables, imported.config
+    variables, values = load_model(path)
+    config = from_dict(values, str(path))
+    # A checkpoint of a run holds the configuration of its stage, an exported model its own.
+    return variables, getattr(config, "model", config)
+
+
+def convert(
+    source: Path,
+    dest: Path,
+    to: Target = "auto",
+    *,
+    strict: bool = False,
+    weights: str | None = None,
+    seconds: int = 15,
+    pooling: Pooling = "mean",
+) -> str:
+    """Reads a model and writes it in another form; returns the report.
+
+    Args:
+        source: a run, a checkpoint, an exported model, a .pth or .safetensors file, or a folder of braindecode.
+        dest: what to write, which must not exist.
+        to: the form; "auto" is official for a .safetensors file and jax otherwise.
+        strict: refuse left-over tensors and fresh parameters.
+        weights: the entry of a .pth checkpoint to take, such as model_ema.
+        seconds: length of the windows of a braindecode model.
+        pooling: of an encoder that becomes a braindecode model.
+
+    Raises:
+        InputError: the source cannot be read, or the form does not suit it.
+    """
+    if to == "auto":
+        to = "official" if dest.suffix == ".safetensors" else "jax"
+    if to == "official" and dest.suffix != ".safetensors":
+        raise InputError(f"{dest} must end with .safetensors, in which official names are written.")
+    if dest.exists():
+        raise InputError(f"{dest} exists already: choose another path or remove it first.")
+    foreign = is_foreign(source)
+    if not foreign and to == "jax":
+        raise InputError(
+            f"{find_model(source)} is a checkpoint of this project already: give a DEST that ends with "
+            ".safetensors, or --to braindecode."
+        )
+    if not foreign and (weights is not None or strict):
+        raise InputError("--weights and --strict are for files of PyTorch: leave them out.")
+    if foreign:
+        imported = import_model(source, weights, strict)
+        variables, config, lines = imported.variables, imported.config, [imported.report.text()]
+    else:
+        (variables, config), lines = read_model(source), []
+    if to == "jax":
+        save_model(dest, variables, to_dict(config))
+    elif to == "official":
+        write_official(dest, variables, config)
+    else:
+        lines += write_braindecode(dest, variables, config, seconds=seconds, pooling=pooling)
+    return "\n".join([*lines, f"written to {dest}"])

@@ -1,0 +1,153 @@
+"""What is saved comes back, and what was damaged is not taken for good."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from labram_jax.checkpoints.directory import CheckpointDirectory
+from labram_jax.checkpoints.models import load_model, save_model
+from labram_jax.errors import InputError
+from labram_jax.parallel.state import TrainState
+
+
+def state_at(step: int) -> TrainState:
+    kernel = jax.random.normal(jax.random.key(step), (2, 64, 64))
+    params = {"encoder": {"blocks": {"kernel": kernel}}, "bias": jnp.arange(3.0)}
+    optimizer = optax.chain(optax.clip(1.0), optax.masked(optax.adam(1e-3), {"encoder": True, "bias": False}))
+    # Moments of real gradients: zeros would shrink to nothing on disk, with no array left to damage.
+    _, moments = optimizer.update(jax.tree.map(jnp.sin, params), optimizer.init(params), params)
+    return TrainState(
+        step=jnp.int32(step),
+        params=params,
+        collections={"codebook": {"usage": jnp.full(4, float(step))}},
+        opt_state=moments,
+        frozen={},
+    )
+
+
+def abstract(state: TrainState) -> TrainState:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with checkpoints of steps 10, 20 and 30, of which 20 is best."""
+    with CheckpointDirectory(tmp_path / "run", keep=3, selection=("auroc", "max")) as checkpoints:
+        for step, auroc in ((10, 0.6), (20, 0.9), (30, 0.7)):
+            checkpoints.save(step, state_at(step), {"kind": "toy", "size": 3}, {"auroc": auroc})
+    return tmp_path / "run"
+
+
+def damage(checkpoint, item="model"):
+    """Flips one bit in the middle of the largest file of an item."""
+    path = max((p for p in (checkpoint / item).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+
+
+def test_latest_comes_back_bit_for_bit(run):
+    with CheckpointDirectory(run) as checkpoints:
+        state = checkpoints.restore(checkpoints.steps[-1], abstract(state_at(0)))
+    assert int(state.step) == 30
+    assert jax.tree.structure(state) == jax.tree.structure(state_at(30))
+    jax.tree.map(np.testing.assert_array_equal, state, state_at(30))
+
+
+def test_scores_that_came_later_count(run):
+    with CheckpointDirectory(run, selection=("auroc", "max")) as checkpoints:
+        checkpoints.add_metrics(30, {"auroc": 0.95})
+        assert checkpoints.best["step"] == 30
+    with CheckpointDirectory(run, selection=("auroc", "max")) as again:
+        assert again.best == {"step": 30, "metric": "auroc", "value": 0.95}
+    assert json.loads((run / "best.json").read_text()) == again.best
+
+
+def test_checkpoints_of_earlier_versions_that_say_their_position_are_read(run):
+    path = run / "checkpoints" / "30" / "meta" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"position": 30}))
+    with CheckpointDirectory(run) as checkpoints:
+        assert int(checkpoints.restore(30, abstract(state_at(0))).step) == 30
+    jax.tree.map(np.testing.assert_array_equal, load_model(run / "checkpoints" / "30")[0], state_at(30).variables)
+
+
+def test_last_ones_and_the_best_one_stay(tmp_path):
+    with CheckpointDirectory(tmp_path, keep=2, selection=("loss", "min")) as checkpoints:
+        for step, loss in enumerate((0.5, 0.1, 0.4, 0.3, float("nan"))):
+            checkpoints.save(step, state_at(step), {}, {"loss": loss})
+        checkpoints.wait()
+        assert checkpoints.steps == [1, 3, 4]
+    assert json.loads((tmp_path / "best.json").read_text()) == {"step": 1, "metric": "loss", "value": 0.1}
+    with CheckpointDirectory(tmp_path, keep=2, selection=("loss", "min")) as again:
+        assert again.best["step"] == 1 and again.improves({"loss": 0.05}) and not again.improves({"loss": 0.2})
+
+
+def test_model_alone_is_read_from_run_checkpoint_and_export(run, tmp_path):
+    for path, step in ((run, 20), (run / "checkpoints" / "30", 30)):
+        variables, config = load_model(path)
+        assert config == {"kind": "toy", "size": 3}
+        jax.tree.map(np.testing.assert_array_equal, variables, state_at(step).variables)
+    (run / "best.json").unlink()
+    assert load_model(run)[0]["codebook"]["usage"][0] == 30
+    save_model(tmp_path / "export", variables, {"kind": "toy"})
+    exported, config = load_model(tmp_path / "export")
+    assert config == {"kind": "toy"} and isinstance(exported["params"]["bias"], np.ndarray)
+    jax.tree.map(np.testing.assert_array_equal, exported, variables)
+    with pytest.raises(InputError, match="exists already"):
+        save_model(tmp_path / "export", variables, {})
+
+
+@pytest.mark.parametrize("item", ["model", "optimizer"])
+def test_flipped_bit_names_the_array_and_the_checkpoint_to_use(run, item):
+    damage(run / "checkpoints" / "30", item)
+    with (
+        CheckpointDirectory(run) as checkpoints,
+        pytest.raises(InputError, match=r"damaged: array .*kernel.*step 20 is whole"),
+    ):
+        checkpoints.restore(30, abstract(state_at(0)))
+
+
+def test_truncated_file_names_the_array(run):
+    path = max((run / "checkpoints" / "30" / "model").rglob("d/*"), key=lambda p: p.stat().st_size)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"array params/encoder/blocks/kernel cannot be read"):
+        load_model(run / "checkpoints" / "30")
+
+
+def test_damage_everywhere_says_so(run):
+    for step in ("10", "20", "30"):
+        damage(run / "checkpoints" / step)
+    with CheckpointDirectory(run) as checkpoints, pytest.raises(InputError, match="no earlier checkpoint is whole"):
+        checkpoints.restore(30, abstract(state_at(0)))
+
+
+def test_half_written_checkpoint_is_ignored_and_said(run):
+    shutil.copytree(run / "checkpoints" / "30", run / "checkpoints" / "40.orbax-checkpoint-tmp")
+    said = []
+    with CheckpointDirectory(run, say=said.append) as checkpoints:
+        assert checkpoints.steps == [10, 20, 30]
+    assert len(said) == 1 and "half-written checkpoint of step 40" in said[0]
+
+
+def test_other_format_version_is_refused(run):
+    path = run / "checkpoints" / "30" / "meta" / "metadata"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    with pytest.raises(InputError, match=r"format 99.*reads format 1"):
+        load_model(run / "checkpoints" / "30")
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="neither a run"):
+        load_model(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="no finished checkpoint"):
+        load_model(tmp_path)
+    with pytest.raises(InputError, match="mount the bucket"):
+        load_model("gs://bucket/run")

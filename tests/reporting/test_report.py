@@ -1,0 +1,185 @@
+"""The report of hand-made runs: what a stage has is shown, what is gone is named, what is no run is refused."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from flax.linen import meta
+
+from labram_jax.config import (
+    ClassifierConfig,
+    DataConfig,
+    EncoderConfig,
+    FinetuningStageConfig,
+    LoopConfig,
+    MaskedModelConfig,
+    PretrainingStageConfig,
+    QuantizerConfig,
+    TokenizerConfig,
+    TokenizerStageConfig,
+)
+from labram_jax.configfile import to_dict
+from labram_jax.errors import InputError
+from labram_jax.evaluation import report_classifier, report_tokenizer
+from labram_jax.inference import Classifier, Tokenizer
+from labram_jax.reporting.report import write_report
+from labram_jax.reporting.runlog import Run
+from labram_jax.stages.tokenizer import TokenizerStage
+
+TINY = EncoderConfig(width=100, depth=1, heads=5, temporal_channels=4)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes the directory of a run: configuration, a log of `points` steps with `metrics`, the best step."""
+
+    def make(config, points: int, metrics: dict[str, float], best: str = "loss"):
+        run = tmp_path / "run"
+        run.mkdir()
+        (run / "config.json").write_text(json.dumps(to_dict(config)))
+        common = {"learning_rate": 1e-4, "grad_norm": 1.0, "patches_per_second": 1234.0}
+        lines = []
+        for step in range(1, points + 1):
+            values = {name: value / step for name, value in metrics.items()}
+            lines.append({"step": step, "epoch": step / 10, "split": "train", **values, **common})
+            lines.append({"step": step, "epoch": step / 10, "split": "validation", **values})
+        (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 9, "spl')
+        (run / "best.json").write_text(json.dumps({"step": 2, "metric": best, "value": metrics[best] / 2}))
+        return run
+
+    return make
+
+
+def figures(run):
+    """Names of the figures that the page shows, each of which must be a picture on disk."""
+    shown = re.findall(r"!\[.*\]\(figures/(.*)\.png\)", (run / "report.md").read_text())
+    assert sorted(shown) == sorted(path.stem for path in (run / "figures").iterdir())
+    assert all(path.stat().st_size > 5000 for path in (run / "figures").iterdir())
+    return shown
+
+
+def test_pretraining_shows_guessing_beside_the_cross_entropy(make_run):
+    config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY, codes=512), tokenizer="t")
+    run = make_run(config, 3, {"loss": 12.0, "cross_entropy": 6.0, "accuracy": 0.1})
+    assert write_report(run) == run / "report.md"
+    page = (run / "report.md").read_text()
+    assert "ln 512 = 6.238" in page
+    assert "| cross-entropy | 2.0000 | 3.0000 | 2.0000 |" in page  # last of train, best and last of validation
+    assert "1,234 patches a second" in page
+    assert figures(run) == ["training"]
+
+
+def classifier_config(corpus):
+    model = ClassifierConfig(encoder=TINY, classes=("open", "closed"))
+    return FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus),)), encoder="e")
+
+
+def test_classifier_stands_beside_the_baseline(make_run, alpha_corpus):
+    run = make_run(classifier_config(alpha_corpus().path), 3, {"loss": 0.7, "auroc": 0.9}, best="auroc")
+    labels = np.tile([0, 1], 6)
+    np.savez(run / "predictions-test.npz", probabilities=np.linspace(0.1, 0.9, 12)[:, None], labels=labels)
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert re.search(r"\| AUROC \| 0\.5833 \| (1\.0000|0\.9\d+) \|", page)
+    assert "12 windows" in page
+    assert set(figures(run)) == {"training", "scores", "confusion", "roc", "scalp"}
+
+
+def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
+    corpus = alpha_corpus("reach", label="vector")
+    model = ClassifierConfig(encoder=TINY, outputs=2, task="regression")
+    config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
+    run = make_run(config, 2, {"loss": 0.7, "r2": 0.1})
+    targets = np.stack([window.label for window in corpus.windows("test", 2)])
+    np.savez(run / "predictions-test.npz", probabilities=targets + 1, labels=targets)
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert "| Pearson's r | 1.0000 | 0.9" in page
+    assert "| RMSE | 1.0000 |" in page
+    assert set(figures(run)) == {"training", "scores"}
+
+
+def test_a_published_benchmark_is_quoted(make_run, alpha_corpus):
+    run = make_run(classifier_config(alpha_corpus("tuab").path), 2, {"loss": 0.7})
+    np.savez(run / "predictions-test.npz", probabilities=np.full((12, 1), 0.5), labels=np.tile([0, 1], 6))
+    write_report(run)
+    assert "0.9022 ± 0.0009" in (run / "report.md").read_text()
+
+
+def test_predictions_are_made_where_none_were_saved(make_run, alpha_corpus, monkeypatch):
+    config = classifier_config(alpha_corpus().path)
+    run = make_run(config, 2, {"loss": 0.7})
+
+    def load(path):
+        classifier = Classifier({}, config.model)
+        classifier.predict_logits = lambda eeg, electrodes, bads: eeg.std(axis=(1, 2))[:, None] - 11.0
+        return classifier
+
+    monkeypatch.setattr(report_classifier, "load", load)
+    write_report(run)
+    assert "| AUROC | 1.0000 |" in (run / "report.md").read_text()
+
+
+def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_corpus, monkeypatch):
+    plain = dataclasses.replace(TINY, qkv_bias=True, qk_norm=False, layer_scale=0.0)
+    model = TokenizerConfig(encoder=plain, decoder=plain, quantizer=QuantizerConfig(codes=16, dimension=8))
+    corpus = alpha_corpus("rest", (("FP1", "FP2", "C3", "C4", "O1", "O2"), ("CZ", "T7", "T8", "T3", "T1", "T2")))
+    config = TokenizerStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
+    metrics = {"loss": 2.0, "amplitude_loss": 1.0, "phase_loss": 1.0, "codes_used": 0.5, "perplexity": 8.0}
+    run = make_run(config, 3, metrics)
+    # Any weights will do, and drawing them is faster than compiling the initialisation.
+    shapes = meta.unbox(jax.eval_shape(TokenizerStage(config, 1).init, jax.random.key(0)))
+    generator = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes)
+    monkeypatch.setattr(report_tokenizer, "load", lambda path: Tokenizer(variables, model))
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert "Held-out windows (validation split)" in page
+    assert "| rest, 6ch | 6 | 6 |" in page and "| rest, 6ch-2 | 6 | 6 |" in page
+    assert "Scalp map of rest, 6ch: only 3 of 6 electrodes can be placed" in page
+    assert set(figures(run)) == {
+        *("training", "codebook", "codes", "scalp-rest-6ch-2"),
+        *(f"{kind}-rest-6ch{number}" for kind in ("spectra", "fidelity") for number in ("", "-2")),
+    }
+
+
+def test_what_is_gone_is_named_and_the_rest_is_shown(make_run, tmp_path):
+    run = make_run(classifier_config(tmp_path / "moved"), 2, {"loss": 0.7})
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert "## Left out" in page and "There is no corpus" in page
+    assert figures(run) == ["training"]
+
+
+def test_what_is_no_run_is_refused_and_left_untouched(tmp_path, make_run):
+    with pytest.raises(InputError, match="There is no run"):
+        write_report(tmp_path / "absent")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"no config\.json"):
+        write_report(tmp_path / "folder")
+    config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY), loop=LoopConfig(epochs=2))
+    run = make_run(config, 1, {"loss": 1.0})
+    (run / "metrics.jsonl").write_text("")
+    with pytest.raises(InputError, match="has no lines yet"):
+        write_report(run)
+    (run / "config.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        write_report(run)
+    (run / "config.json").write_text(json.dumps(to_dict(config.model)))
+    with pytest.raises(InputError, match="no training run"):
+        write_report(run)
+    assert not (run / "report.md").exists() and not (run / "figures").exists()
+
+
+def test_values_that_were_not_finite_are_left_out_of_curves(make_run):
+    config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY))
+    run = make_run(config, 2, {"loss": 1.0})
+    with (run / "metrics.jsonl").open("w") as log:
+        for step, loss in ((1, 2.0), (2, None), (3, 1.0)):
+            log.write(json.dumps({"step": step, "epoch": 0.1, "split": "train", "loss": loss}) + "\n")
+    steps, values = Run.open(run).series("train", "loss")
+    assert steps.tolist() == [1, 3] and values.tolist() == [2, 1]
+    assert Run.open(run).series("validation", "loss") is None
