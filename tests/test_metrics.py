@@ -10,7 +10,7 @@ from scipy.special import expit, softmax
 from labram_jax import metrics
 from labram_jax.errors import InputError
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parent / "golden"
 OFFICIAL_NAMES = {
     "pr_auc": "auc_pr",
     "roc_auc": "auroc",

@@ -29,7 +29,7 @@ from labram_jax.configfile import from_dict
 from labram_jax.runs import make_stage, train
 from labram_jax.training.telemetry import read_metrics
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
 # As a user would write it into a file, but for where the values come from.
 CONFIGURATION = "from small_runs import tokenizer_config\n\nconfig = tokenizer_config({run!r}, [{corpus!r}])\n"
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import TokenizerStageConfig
 from labram_jax.models import PatchBatch, TokenizerModel
+from labram_jax.models.patches import empty_batch
 from labram_jax.models.quantizer import (
     code_statistics,
     commitment_loss,

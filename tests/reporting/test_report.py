@@ -23,8 +23,8 @@ from labram_jax.config import (
 )
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
-from labram_jax.evaluation import report_classifier, report_tokenizer
 from labram_jax.inference import Classifier, Tokenizer
+from labram_jax.reporting import report_classifier, report_tokenizer
 from labram_jax.reporting.report import write_report
 from labram_jax.reporting.runlog import Run
 from labram_jax.stages.tokenizer import TokenizerStage
