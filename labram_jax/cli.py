@@ -11,9 +11,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from labram_jax.errors import InputError
-
-STOPPED = 75  # what sysexits.h calls a temporary failure
+from labram_jax.errors import INTERRUPTED, MISTAKE, STOPPED, InputError, exit_code, sentence_of
 
 USAGE = """usage: labram-jax COMMAND ...
 
@@ -258,15 +256,12 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str], de
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; 0 if it went well, 2 with one sentence for bad input, 130 if interrupted.
-
-    A training that was asked to stop before its end gives 75 (STOPPED): what started it may start it again.
-    """
+    """Runs a command and returns its exit code: 0 if it went well, or one of `labram_jax.errors` with one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, plan, inspect, report)}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
-        return 0 if arguments else 2
+        return 0 if arguments else MISTAKE
     name, *rest = arguments
     try:
         if name not in commands:
@@ -274,10 +269,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return commands[name](rest) or 0
     except InputError as error:
         print(f"labram-jax: {error}", file=sys.stderr)
-        return 2
+        return exit_code(error)
+    except OSError as error:
+        print(f"labram-jax: {sentence_of(error)}", file=sys.stderr)
+        return exit_code(error)
     except KeyboardInterrupt:
         print("labram-jax: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

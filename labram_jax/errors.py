@@ -1,5 +1,60 @@
-"""The one exception for bad input: a sentence that says what is wrong, where, and what to do."""
+"""Three kinds of failure, and the exit code of each: a mistake, proven damage, and what may pass."""
+
+import errno
+
+# What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
+MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED = 1, 2, 65, 75, 130
+
+# What whoever started the command must mend, and no repetition will.
+_MISTAKES = frozenset(
+    (
+        *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+    )
+)
+_ADVICE = {
+    errno.EACCES: "give this user the permission, or another path",
+    errno.EPERM: "give this user the permission, or another path",
+    errno.ENOSPC: "make room there and start the same command again",
+    errno.EDQUOT: "make room there and start the same command again",
+    errno.EROFS: "see why it became read-only and start the same command again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) and start the same command again",
+}
 
 
 class InputError(ValueError):
     """What the user gave cannot be used; the message is one sentence for them and the command exits with 2."""
+
+
+class DamageError(InputError):
+    """Data or a checkpoint that are provably not what was written; the command exits with 65.
+
+    `found` is what was proven, `advice` what to do; the message is a sentence of both.
+    """
+
+    def __init__(self, found: str, advice: str):
+        super().__init__(found, advice)
+        self.found = found
+
+    def __str__(self) -> str:
+        return "{}: {}.".format(*self.args)
+
+
+def exit_code(error: BaseException) -> int:
+    """The code that a command ends with because of `error`."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, DamageError):
+        return DAMAGE
+    mistaken = isinstance(error, OSError) and error.errno in _MISTAKES
+    return MISTAKE if mistaken or isinstance(error, InputError) else MAY_PASS
+
+
+def sentence_of(error: OSError) -> str:
+    """What happened, where, and what to do, in one sentence."""
+    where = f" ({error.filename})" if error.filename is not None else ""
+    what = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno)
+    if advice is None:
+        advice = "give another path" if error.errno in _MISTAKES else "start the same command again"
+    return f"{what}{where}: {advice}."

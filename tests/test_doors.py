@@ -14,13 +14,15 @@ STANDARD = frozenset(sys.stdlib_module_names)
 
 # The rooms of `docs/design.md` from the ground up: a module imports from its own room and from those above it here.
 ROOMS = (
-    *("errors", "progress", "tables", "contacts", "montage", "metrics", "config", "configfile"),
+    *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "configfile"),
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
     *("runs", "inference", "inspect", "evaluation", "plan", "reporting", "demo", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {
     "labram_jax.errors": (),
+    "labram_jax.jsonfile": ("labram_jax.errors",),
+    "labram_jax.lock": ("labram_jax.errors",),
     "labram_jax.progress": (),
     "labram_jax.tables": (),
     "labram_jax.contacts": (),
@@ -29,18 +31,22 @@ PROJECT = {
     "labram_jax.config": ("labram_jax.errors", "labram_jax.montage"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
-        *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
+        *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.jsonfile", "labram_jax.montage"),
+        "labram_jax.progress",
     ),
     "labram_jax.parallel": ("labram_jax.config", "labram_jax.errors", "labram_jax.parallel"),
     "labram_jax.stages": (
         *("labram_jax.config", "labram_jax.errors", "labram_jax.metrics", "labram_jax.models", "labram_jax.stages"),
     ),
     "labram_jax.checkpoints": (
-        *("labram_jax.checkpoints", "labram_jax.errors", "labram_jax.parallel", "labram_jax.stages.stage"),
+        *("labram_jax.checkpoints", "labram_jax.errors", "labram_jax.jsonfile", "labram_jax.parallel"),
+        "labram_jax.stages.stage",
     ),
     "labram_jax.training": (
         *("labram_jax.checkpoints", "labram_jax.config", "labram_jax.configfile", "labram_jax.errors"),
-        *("labram_jax.parallel", "labram_jax.progress", "labram_jax.stages.stage", "labram_jax.training"),
+        *("labram_jax.jsonfile", "labram_jax.lock", "labram_jax.parallel", "labram_jax.progress"),
+        "labram_jax.stages.stage",
+        "labram_jax.training",
     ),
     "labram_jax.convert": (
         *("labram_jax.config", "labram_jax.configfile", "labram_jax.convert", "labram_jax.errors"),
@@ -48,7 +54,7 @@ PROJECT = {
     ),
     "data_prep": (
         *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
-        *("labram_jax.errors", "labram_jax.montage", "labram_jax.progress"),
+        *("labram_jax.errors", "labram_jax.jsonfile", "labram_jax.montage", "labram_jax.progress"),
         "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
     "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),
@@ -56,7 +62,9 @@ PROJECT = {
     "configs": ("configs", "labram_jax.config"),
 }
 OUTSIDE = {
-    "labram_jax.errors": frozenset(),
+    "labram_jax.errors": STANDARD,
+    "labram_jax.jsonfile": STANDARD,
+    "labram_jax.lock": STANDARD,
     "labram_jax.progress": STANDARD | {"tqdm"},
     "labram_jax.tables": STANDARD | {"numpy"},
     "labram_jax.metrics": STANDARD | {"numpy", "scipy", "sklearn", "jaxtyping"},

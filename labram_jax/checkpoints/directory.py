@@ -2,10 +2,13 @@
 
 RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests)
 RUN/best.json           {"step", "metric", "value"} of the best checkpoint
-An exported model is one directory with model/ and meta/ alone. Orbax writes to a temporary name and renames, so a
-directory under its final name is whole; what a disk does to it afterwards is what the digests are for.
+RUN/checkpoints/removed/      on their way out: renamed first, so that one under its own name is never half gone
+RUN/checkpoints/damaged-STEP  set aside because it was proven damaged; nothing reads or deletes it
+Orbax writes to a temporary name and renames, so a directory under its final name is whole; what a disk does to it
+afterwards is what the digests are for.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,14 +21,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from labram_jax.checkpoints.digests import digests
-from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory, write_json
-from labram_jax.checkpoints.models import FORMAT, check_digests, read_meta, reading
-from labram_jax.errors import InputError
+from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
+from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, sealed, storage_failure
+from labram_jax.errors import DamageError, sentence_of
+from labram_jax.jsonfile import write_json
 from labram_jax.parallel.state import TrainState
 
 PyTree = Any
 UNFINISHED = re.compile(r"(\d+)\..*tmp.*")
+REMOVED, DAMAGED = "removed", "damaged"
 
 
 def _print(message: str) -> None:
@@ -54,18 +58,22 @@ class CheckpointDirectory:
         self.run = local_directory(run)
         self.directory = self.run / CHECKPOINTS
         self.selection, self._say = selection, say
-        self._set_unfinished_aside()
+        for step in self._remove_unfinished():
+            self._say(f"ignoring the half-written checkpoint of step {step} in {self.directory}")
         policies = [checkpoint_managers.LatestN(keep), _KeepBest(self)]
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_names=("model", "optimizer", "meta"),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                todelete_subdir=REMOVED,
             ),
         )
         self.best: dict | None = None
-        for step in self.steps:
-            self._note_best(step, self.meta(step)["metrics"])
+        self._best_before: dict | None = None  # what is best if the checkpoint that is being written is lost
+        self._saving: int | None = None
+        self._lost: OSError | None = None  # why the last checkpoint could not be written
+        self._find_best()
 
     def __enter__(self) -> "CheckpointDirectory":
         return self
@@ -95,42 +103,66 @@ class CheckpointDirectory:
     def save(self, step: int, state: TrainState, config: dict, metrics: Mapping[str, float] | None = None) -> None:
         """Starts writing a checkpoint; it is whole after the next `save`, `wait` or `close`.
 
-        `step` is the number of batches taken from the data, `metrics` those of an evaluation at this very step.
+        `step` is the number of batches taken from the data, `metrics` those of an evaluation at this very step. What
+        the file system does not take (a full disk) is told and lost, and the checkpoints before it stay.
         """
-        self.wait()
+        self._settle()
+        self._lost = None
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         items = {"model": state.variables, "optimizer": state.opt_state}
-        meta = {
-            "format": FORMAT,
-            "step": step,
-            "config": config,
-            "metrics": metrics,
-            "digests": digests(items),
-        }
+        meta = make_meta(config, metrics, items, step=step)
+        self._best_before, self._saving = self.best, step
         self._note_best(step, metrics)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                model=ocp.args.StandardSave(items["model"]),
-                optimizer=ocp.args.StandardSave(items["optimizer"]),
-                meta=ocp.args.JsonSave(meta),
-            ),
-            force=True,
-        )
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave(items["model"]),
+                    optimizer=ocp.args.StandardSave(items["optimizer"]),
+                    meta=ocp.args.JsonSave(meta),
+                ),
+                force=True,
+            )
+        except Exception as error:
+            self._lose(error)
+
+    def _settle(self) -> None:
+        """Waits for the checkpoint that is being written; tells it if that is lost, and raises nothing then."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self._lose(error)
+            return
+        self._saving = None
+        if jax.process_index() == 0:
+            shutil.rmtree(self.directory / REMOVED, ignore_errors=True)
+            if self.best is not None:
+                write_json(self.run / BEST, self.best)
+
+    def _lose(self, error: Exception) -> None:
+        """Goes on without the checkpoint that could not be written, if that is the file system's doing."""
+        failure = storage_failure(error)
+        if failure is None or self._saving is None:
+            raise error
+        if jax.process_count() > 1:
+            raise failure from error  # the others wait for this process in the saver: the job starts again
+        self._say(f"the checkpoint of step {self._saving} could not be written: {sentence_of(failure)}")
+        self.best, self._saving, self._lost = self._best_before, None, failure
+        self._remove_unfinished()
 
     def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Notes the metrics of an evaluation of a checkpoint that was saved before it could be evaluated."""
         metrics = {name: float(value) for name, value in metrics.items()}
-        meta = {**self.meta(step), "metrics": metrics}
+        meta = sealed({**self.meta(step), "metrics": metrics})
         if jax.process_index() == 0:
             write_json(self.directory / str(step) / "meta" / "metadata", meta)
         self._note_best(step, metrics)
 
     def wait(self) -> None:
-        """Returns when every checkpoint is whole and best.json names the best of them."""
-        self._manager.wait_until_finished()
-        if self.best is not None and jax.process_index() == 0:
-            write_json(self.run / BEST, self.best)
+        """Returns when every checkpoint is whole and best.json names the best of them; OSError if the last is lost."""
+        self._settle()
+        if self._lost is not None:
+            raise self._lost
 
     def close(self) -> None:
         self.wait()
@@ -139,23 +171,11 @@ class CheckpointDirectory:
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """Reads one checkpoint onto the shardings of `abstract`, however it was sharded when written.
 
-        The state's `frozen` is that of `abstract`. Raises InputError if an array is not what was saved, with the
-        checkpoint to go back to.
+        The state's `frozen` is that of `abstract`. Raises DamageError if an array is not what was saved.
         """
-        try:
-            return self._restore(step, abstract)
-        except InputError as error:
-            earlier = self._latest_good(step, abstract)
-            advice = (
-                f"step {earlier} is whole: delete {self.directory / str(step)} to continue from there."
-                if earlier is not None
-                else "no earlier checkpoint is whole: start again in another run directory."
-            )
-            raise InputError(f"{error} {advice}") from error
-
-    def _restore(self, step: int, abstract: TrainState) -> TrainState:
         where = self.directory / str(step)
         wanted = {"model": abstract.variables, "optimizer": abstract.opt_state}
+        digests_of_saved = self.meta(step)["digests"]
         found = reading(
             lambda: self._manager.restore(
                 step,
@@ -164,7 +184,7 @@ class CheckpointDirectory:
             where,
         )
         items = {name: found[name] for name in wanted}
-        check_digests(items, self.meta(step)["digests"], where)
+        check_digests(items, digests_of_saved, where)
         collections = dict(items["model"])
         return abstract.replace(
             step=jax.device_put(np.int32(step), abstract.step.sharding),
@@ -173,27 +193,54 @@ class CheckpointDirectory:
             opt_state=items["optimizer"],
         )
 
-    def _latest_good(self, before: int, abstract: TrainState) -> int | None:
-        for step in reversed([s for s in self.steps if s < before]):
+    def restore_latest(self, abstract: TrainState, check: Callable[[dict], None]) -> tuple[int, TrainState]:
+        """Step and state of the latest checkpoint that is whole; those after it, proven damaged, are set aside.
+
+        `check` gets the meta of a checkpoint before its arrays are read, and raises what forbids to go on from it.
+        Raises DamageError, and sets nothing aside, where none is whole.
+        """
+        damaged: dict[int, DamageError] = {}
+        for step in reversed(self.steps):
             try:
-                self._restore(step, abstract)
-            except InputError:
+                check(self.meta(step))
+                state = self.restore(step, abstract)
+            except DamageError as error:
+                if jax.process_count() > 1:
+                    raise  # another process may have read its own part without fault
+                damaged[step] = error
                 continue
-            return step
-        return None
+            for broken, error in damaged.items():
+                aside = self.directory / f"{DAMAGED}-{broken}"
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.directory / str(broken)).rename(aside)
+                self._say(f"{error.found}: going on from step {step}; it is {aside} now")
+            if damaged:
+                self._manager.reload()
+                self._find_best()
+            return step, state
+        found = next(iter(damaged.values())).found
+        raise DamageError(f"{found}, and no earlier one is whole", "start again in another run directory")
+
+    def _find_best(self) -> None:
+        self.best = None
+        for step in self.steps:
+            with contextlib.suppress(DamageError):  # told when it is asked for
+                self._note_best(step, self.meta(step)["metrics"])
 
     def _note_best(self, step: int, metrics: Mapping[str, float]) -> None:
         if self.improves(metrics):
             name = self.selection[0]
             self.best = {"step": step, "metric": name, "value": metrics[name]}
 
-    def _set_unfinished_aside(self) -> None:
+    def _remove_unfinished(self) -> list[int]:
+        """Removes what an interrupted or failed save, or removal, left behind; returns the steps of such saves."""
         if jax.process_index() != 0 or not self.directory.is_dir():
-            return
-        for path in sorted(self.directory.iterdir()):
-            if match := UNFINISHED.fullmatch(path.name):
-                self._say(f"ignoring the half-written checkpoint of step {match[1]} in {self.directory}")
-                shutil.rmtree(path, ignore_errors=True)
+            return []
+        shutil.rmtree(self.directory / REMOVED, ignore_errors=True)
+        found = [(path, match) for path in self.directory.iterdir() if (match := UNFINISHED.fullmatch(path.name))]
+        for path, _ in found:
+            shutil.rmtree(path, ignore_errors=True)
+        return sorted(int(match[1]) for _, match in found)
 
 
 class _KeepBest:

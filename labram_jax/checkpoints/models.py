@@ -1,8 +1,11 @@
 """A model on disk: variables and configuration of a checkpoint or an exported model, with a digest for every array."""
 
+import errno
+import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,14 @@ import orbax.checkpoint as ocp
 
 from labram_jax.checkpoints.digests import digests
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
-from labram_jax.errors import InputError
+from labram_jax.errors import MAY_PASS, DamageError, InputError, exit_code
+from labram_jax.jsonfile import read_json
 
 PyTree = Any
 FORMAT = 1
+SEAL = "digest"
+# Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
+RETRY_PAUSES = (0.5, 2.0, 8.0)
 
 
 def save_model(path: str | os.PathLike, variables: PyTree, config: dict) -> None:
@@ -24,7 +31,7 @@ def save_model(path: str | os.PathLike, variables: PyTree, config: dict) -> None
     path = local_directory(path)
     if path.exists():
         raise InputError(f"{path} exists already: choose another path or remove it first.")
-    meta = {"format": FORMAT, "config": config, "metrics": {}, "digests": digests({"model": variables})}
+    meta = make_meta(config, {}, {"model": variables})
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
         writer.save(path, ocp.args.Composite(model=ocp.args.StandardSave(variables), meta=ocp.args.JsonSave(meta)))
 
@@ -33,7 +40,7 @@ def load_model(path: str | os.PathLike) -> tuple[dict[str, PyTree], dict]:
     """Reads the variables (numpy) and the configuration they were saved with.
 
     `path` is an exported model, one checkpoint (RUN/checkpoints/STEP), or a run: its best checkpoint, else its
-    latest. Raises InputError if it is none of these, of another format version, or damaged.
+    latest. Raises InputError if it is none of these or of another format version, DamageError if it is damaged.
     """
     where = find_model(path)
     meta = read_meta(where)
@@ -64,12 +71,27 @@ def find_model(path: str | os.PathLike) -> Path:
     if not steps:
         raise InputError(f"{path} holds no finished checkpoint yet: train longer or give another run.")
     best = path / BEST
-    chosen = json.loads(best.read_text())["step"] if best.is_file() else None
+    chosen = read_json(best, "delete it to use the latest checkpoint").get("step") if best.is_file() else None
     return checkpoints / str(chosen if chosen in steps else steps[-1])
 
 
+def make_meta(config: dict, metrics: Mapping[str, float], items: Mapping[str, PyTree], **more: Any) -> dict:
+    """What is written beside the arrays of `items`, with a digest of each of them and one of itself."""
+    return sealed({"format": FORMAT, **more, "config": config, "metrics": dict(metrics), "digests": digests(items)})
+
+
+def sealed(meta: dict) -> dict:
+    """`meta` with the digest of all else that it says, so that an edit is noticed."""
+    meta = {name: value for name, value in meta.items() if name != SEAL}
+    text = json.dumps(meta, sort_keys=True)
+    return {**meta, SEAL: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def read_meta(where: Path) -> dict:
-    """The meta item of a checkpoint or exported model; raises InputError if it cannot be used here."""
+    """The meta item of a checkpoint or exported model.
+
+    Raises InputError for another format version, DamageError where it is not what was written.
+    """
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         meta = reading(lambda: reader.restore(where / "meta"), where)
     version = meta.get("format") if isinstance(meta, dict) else None
@@ -78,28 +100,61 @@ def read_meta(where: Path) -> dict:
             f"{where} has checkpoint format {version}, and this version reads format {FORMAT}: "
             "use the version of labram-jax that wrote it."
         )
+    # Earlier versions wrote no seal.
+    whole = all(isinstance(meta.get(name), dict) for name in ("config", "metrics", "digests"))
+    if not whole or (SEAL in meta and sealed(meta) != meta):
+        raise damage(where, "its meta is not what was saved")
     return meta
 
 
 def reading(read: Callable[[], Any], where: Path) -> Any:
-    """What `read` gives; InputError that names the array where the checkpoint `where` is damaged."""
-    try:
-        return read()
-    except (MemoryError, jax.errors.JaxRuntimeError):
-        raise
-    except Exception as error:  # damage surfaces as whatever the storage layer raises, a bare Exception among others
-        array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(_causes(error)))
-        what = f"array {array[1].replace('.', '/')}" if array else "it"
-        raise InputError(f"checkpoint {where} is damaged: {what} cannot be read.") from error
+    """What `read` gives, tried again for a while where the storage fails.
+
+    Raises DamageError, which names the array, where the checkpoint `where` is damaged; OSError where a file may not or
+    cannot be read, which says nothing about what is in it.
+    """
+    for pause in (*RETRY_PAUSES, None):
+        try:
+            return read()
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:  # the storage layer raises whatever it likes, a bare Exception among others
+            failure = storage_failure(error)
+            if failure is None:
+                array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(map(str, _causes(error))))
+                what = f"array {array[1].replace('.', '/')}" if array else "it"
+                raise damage(where, f"{what} cannot be read") from error
+            if pause is None or exit_code(failure) != MAY_PASS:
+                raise failure from error
+            time.sleep(pause)
 
 
-def _causes(error: BaseException | None) -> list[str]:
-    """The messages of an error and of what led to it."""
-    return [] if error is None else [str(error), *_causes(error.__cause__ or error.__context__)]
+def damage(where: Path, what: str) -> DamageError:
+    """The error for a checkpoint of which `what` is proven."""
+    return DamageError(f"checkpoint {where} is damaged ({what})", "use another one")
+
+
+def storage_failure(error: BaseException) -> OSError | None:
+    """The operating system's reason, if there is one that is no sign of damage; a missing or cut file is."""
+    for cause in _causes(error):
+        number, path = getattr(cause, "errno", None), getattr(cause, "filename", None)
+        # TensorStore tells it in words alone.
+        code = re.search(r"os_error_code='(\d+)'", str(cause))
+        if number is None and code:
+            file = re.search(r'Failed to [a-z ]+: "([^"]+)"', str(cause))
+            number, path = int(code[1]), file and file[1]
+        if number is not None and number != errno.ENOENT:
+            return OSError(number, os.strerror(number), path)
+    return None
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what led to it."""
+    return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
 def check_digests(items: Mapping[str, PyTree], expected: Mapping[str, str], where: Path) -> None:
-    """Raises InputError that names the first array whose contents are not what was saved."""
+    """Raises DamageError that names the first array whose contents are not what was saved."""
     for name, digest in digests(items).items():
         if expected.get(name) != digest:
-            raise InputError(f"checkpoint {where} is damaged: array {name} is not what was saved.")
+            raise damage(where, f"array {name} is not what was saved")

@@ -1,7 +1,6 @@
 """Scores of a trained model on a corpus: what `labram-jax evaluate` prints and leaves in the run."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 from labram_jax import metrics
-from labram_jax.checkpoints.files import CONFIG, SCORES, write_json
+from labram_jax.checkpoints.files import CONFIG, SCORES
 from labram_jax.checkpoints.models import load_model
 from labram_jax.config import (
     ClassifierConfig,
@@ -33,6 +32,7 @@ from labram_jax.evaluation.baseline import band_power_baseline
 from labram_jax.evaluation.heldout import predict
 from labram_jax.evaluation.published import published_for
 from labram_jax.inference import Classifier, load
+from labram_jax.jsonfile import read_json, write_json
 from labram_jax.parallel.sharding import make_mesh
 from labram_jax.runs import make_stage
 from labram_jax.stages.stage import Stage
@@ -150,7 +150,7 @@ def _is_run_on(path: Path, corpus: Corpus) -> bool:
     """Whether a checkpoint is a run (not one of its checkpoints, nor an exported model) trained on this corpus."""
     if not (path / CONFIG).is_file():
         return False
-    config = from_dict(json.loads((path / CONFIG).read_text()), str(path / CONFIG))
+    config = from_dict(read_json(path / CONFIG), str(path / CONFIG))
     corpora = config.data.corpora if isinstance(config, StageConfig) else ()
     return corpus.address in corpora or corpus.path.resolve() in {Path(name).resolve() for name in corpora}
 
@@ -158,7 +158,7 @@ def _is_run_on(path: Path, corpus: Corpus) -> bool:
 def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarray, labels: np.ndarray) -> None:
     """Adds to scores.json and writes the predictions."""
     path = run / SCORES
-    scores = json.loads(path.read_text()) if path.is_file() else {}
+    scores = read_json(path) if path.is_file() else {}
     scores |= {split: dict(columns["fine-tuned"])}
     if "band powers" in columns:
         scores["baseline"] = dict(columns["band powers"])

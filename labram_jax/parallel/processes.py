@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import jax
 
-from labram_jax.errors import InputError
+from labram_jax.errors import MAY_PASS, InputError, exit_code, sentence_of
 
 COORDINATOR, PROCESSES, PROCESS = "LABRAM_COORDINATOR", "LABRAM_PROCESSES", "LABRAM_PROCESS"
 
@@ -37,7 +37,7 @@ def joined() -> Iterator[None]:
 
     LABRAM_COORDINATOR (host:port), LABRAM_PROCESSES and LABRAM_PROCESS describe one in so many words; without them
     Slurm, Open MPI, Kubernetes and Cloud TPU do. Must be entered before any array is made. An error inside ends every
-    process of the job with its message, and with exit code 2 for an InputError; in a process alone it is raised.
+    process of the job with its message and its exit code; in a process alone it is raised.
     Raises InputError for a description that is not whole.
     """
     if not _join():
@@ -162,10 +162,13 @@ class _Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> "_Failure":
-        codes = {InputError: 2, KeyboardInterrupt: 130}
-        code = next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
-        sentence = str(error) if code == 2 else ": ".join(filter(None, (type(error).__name__, _first_line(error))))
-        return cls(_membership().process_id, code, sentence)
+        if isinstance(error, InputError):
+            sentence = str(error)
+        elif isinstance(error, OSError):
+            sentence = sentence_of(error)
+        else:
+            sentence = ": ".join(filter(None, (type(error).__name__, _first_line(error))))
+        return cls(_membership().process_id, exit_code(error), sentence)
 
 
 def _first_line(error: BaseException) -> str:
@@ -202,7 +205,7 @@ def _fail(client, error: BaseException) -> NoReturn:
     if first is None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # another one was faster, or the store is gone
             client.key_value_set(FAILURE_KEY, json.dumps(asdict(mine)))
-        if mine.code == 1:
+        if mine.code == MAY_PASS and not isinstance(error, OSError):
             traceback.print_exception(error)
     _end(first or mine)
 

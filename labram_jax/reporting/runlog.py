@@ -1,6 +1,5 @@
 """What a run directory tells: its configuration, its log, its best checkpoint, its scores."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from labram_jax.checkpoints.files import BEST, CONFIG, METRICS, SCORES
 from labram_jax.config import AnyStageConfig, kind_of
 from labram_jax.configfile import from_dict
 from labram_jax.errors import InputError
+from labram_jax.jsonfile import read_json
 from labram_jax.reporting.figures.training import Series
 from labram_jax.training.telemetry import read_metrics
 
@@ -36,14 +36,14 @@ class Run:
             raise InputError(f"There is no run {path}: give a directory that `labram-jax train` made.")
         if not (path / CONFIG).is_file():
             raise InputError(f"{path} is no run, since it has no {CONFIG}: give a directory of `labram-jax train`.")
-        config = from_dict(_read_json(path / CONFIG), str(path / CONFIG))
+        config = from_dict(read_json(path / CONFIG), str(path / CONFIG))
         if not hasattr(config, "loop"):
             raise InputError(f"{path} is a {kind_of(config)} model and no training run: give the run it came from.")
         lines = tuple(line for line in read_metrics(path) if "step" in line and "split" in line)
         if not lines:
             raise InputError(f"{path / METRICS} has no lines yet: let the run reach its first log, then report again.")
-        best = _read_json(path / BEST) if (path / BEST).is_file() else None
-        scores = _read_json(path / SCORES) if (path / SCORES).is_file() else {}
+        best = read_json(path / BEST) if (path / BEST).is_file() else None
+        scores = read_json(path / SCORES) if (path / SCORES).is_file() else {}
         return cls(path, config, lines, best, scores)
 
     @property
@@ -77,13 +77,3 @@ class Run:
 
 def _holds(line: dict, split: str, metric: str) -> bool:
     return line["split"] == split and line.get(metric) is not None
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): restore it from a copy of the run.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} does not hold what a run writes there: restore it from a copy of the run.")
-    return content

@@ -1,5 +1,6 @@
 """The one loop: it steps, evaluates, logs, saves, stops and resumes whatever stage it is given."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,12 @@ from jax.sharding import Mesh
 
 from labram_jax.checkpoints.carryover import carry_over
 from labram_jax.checkpoints.directory import CheckpointDirectory
-from labram_jax.checkpoints.files import CONFIG, local_directory, write_json
+from labram_jax.checkpoints.files import CONFIG, LOCK, local_directory
 from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
+from labram_jax.jsonfile import write_json
+from labram_jax.lock import held
 from labram_jax.parallel.processes import check_shared
 from labram_jax.parallel.sharding import make_mesh, put_batch
 from labram_jax.parallel.state import TrainState
@@ -80,7 +83,7 @@ def train(
     with StopRequest() as stop:
         program = prepare(stage, mesh, total, steps_per_epoch)
         check_shared(run)
-        with CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
+        with _one_trainer(run), CheckpointDirectory(run, options.keep, stage.selection) as checkpoints:
             state, start, origin = _restore_or_create(program, checkpoints, total, steps_per_epoch)
             if jax.process_index() == 0:
                 write_json(run / CONFIG, to_dict(stage.config))
@@ -94,15 +97,26 @@ def train(
             return TrainingResult(step, not loop.stopped, checkpoints.best, loop.validation, scores)
 
 
+def _one_trainer(run: Path) -> contextlib.AbstractContextManager:
+    """Refuses a second training in the same directory; the first process holds the lock for all of its job."""
+    if jax.process_index() != 0:
+        return contextlib.nullcontext()
+    run.mkdir(parents=True, exist_ok=True)
+    return held(run / LOCK, f"the run {run}")
+
+
 def _restore_or_create(
     program: Program, checkpoints: CheckpointDirectory, total: int, steps_per_epoch: int
 ) -> tuple[TrainState, int, list[str]]:
     """The state to go on from, its step, and what to tell the user about it."""
     if not checkpoints.steps:
         return _create(program, total, steps_per_epoch)
-    step = checkpoints.steps[-1]
-    notes = check_resumable(checkpoints.run, checkpoints.meta(step)["config"], to_dict(program.stage.config))
-    state = checkpoints.restore(step, program.abstract)
+    notes: list[str] = []
+
+    def check(meta: dict) -> None:
+        notes[:] = check_resumable(checkpoints.run, meta["config"], to_dict(program.stage.config))
+
+    step, state = checkpoints.restore_latest(program.abstract, check)
     if step < total:
         notes.insert(0, f"resuming from step {step} of {total} in {checkpoints.run}")
     else:

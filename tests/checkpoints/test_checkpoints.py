@@ -1,7 +1,11 @@
 """What is saved comes back, and what was damaged is not taken for good."""
 
+import errno
 import json
+import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +13,10 @@ import numpy as np
 import optax
 import pytest
 
+from labram_jax.checkpoints import models
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.models import load_model, save_model
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError, exit_code
 from labram_jax.parallel.state import TrainState
 
 
@@ -70,7 +75,8 @@ def test_scores_that_came_later_count(run):
 
 def test_checkpoints_of_earlier_versions_that_say_their_position_are_read(run):
     path = run / "checkpoints" / "30" / "meta" / "metadata"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"position": 30}))
+    meta = json.loads(path.read_text()) | {"position": 30}
+    path.write_text(json.dumps({name: value for name, value in meta.items() if name != "digest"}))
     with CheckpointDirectory(run) as checkpoints:
         assert int(checkpoints.restore(30, abstract(state_at(0))).step) == 30
     jax.tree.map(np.testing.assert_array_equal, load_model(run / "checkpoints" / "30")[0], state_at(30).variables)
@@ -102,14 +108,61 @@ def test_model_alone_is_read_from_run_checkpoint_and_export(run, tmp_path):
         save_model(tmp_path / "export", variables, {})
 
 
-@pytest.mark.parametrize("item", ["model", "optimizer"])
-def test_flipped_bit_names_the_array_and_the_checkpoint_to_use(run, item):
+@pytest.mark.parametrize("item", ["model", "optimizer", "meta"])
+def test_a_damaged_checkpoint_is_named_and_set_aside_for_the_one_before(run, item):
     damage(run / "checkpoints" / "30", item)
-    with (
-        CheckpointDirectory(run) as checkpoints,
-        pytest.raises(InputError, match=r"damaged: array .*kernel.*step 20 is whole"),
-    ):
-        checkpoints.restore(30, abstract(state_at(0)))
+    said, asked = [], []
+    with CheckpointDirectory(run, selection=("auroc", "min"), say=said.append) as checkpoints:
+        step, state = checkpoints.restore_latest(abstract(state_at(0)), asked.append)
+        assert (step, checkpoints.steps, checkpoints.best["step"]) == (20, [10, 20], 10)
+    jax.tree.map(np.testing.assert_array_equal, state, state_at(20))
+    assert len(said) == 1 and re.search(r"checkpoints/30 is damaged \(.*: going on from step 20", said[0])
+    assert ("array" in said[0]) != (item == "meta") and (run / "checkpoints" / "damaged-30" / "model").is_dir()
+    assert [meta["step"] for meta in asked] == ([20] if item == "meta" else [30, 20])
+
+
+def test_a_checkpoint_that_was_half_removed_stops_nobody(run):
+    """As a kill leaves one that was removed under its own name."""
+    shutil.rmtree(run / "checkpoints" / "10" / "meta")
+    with CheckpointDirectory(run, selection=("auroc", "max")) as checkpoints:
+        step, _ = checkpoints.restore_latest(abstract(state_at(0)), lambda meta: None)
+        assert step == 30 and checkpoints.best["step"] == 20
+
+
+@pytest.mark.parametrize(
+    "field", [("step", 0), ("metrics", {"auroc": 1.0}), ("config", {"kind": "toy"}), ("digests", {})]
+)
+def test_no_edit_of_meta_goes_unnoticed(run, field):
+    path = run / "checkpoints" / "30" / "meta" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict([field])))
+    with pytest.raises(DamageError, match="its meta is not what was saved"):
+        load_model(run / "checkpoints" / "30")
+
+
+def test_what_may_not_be_read_is_not_called_damaged(run):
+    path = run / "checkpoints" / "30" / "meta" / "metadata"
+    path.unlink()
+    path.mkdir()  # an OSError also for root, whom no mode keeps out
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        load_model(run / "checkpoints" / "30")
+    assert exit_code(caught.value) == 2
+
+
+def test_storage_that_hiccups_is_asked_again(monkeypatch):
+    monkeypatch.setattr(models, "RETRY_PAUSES", (0.0, 0.0))
+    tries = []
+
+    def read(fails: int):
+        tries.append(None)
+        if len(tries) <= fails:
+            raise ValueError(f"INTERNAL: Failed to read: \"/run/1\": Input/output error [os_error_code='{errno.EIO}']")
+        return "contents"
+
+    assert models.reading(lambda: read(2), Path("run")) == "contents" and len(tries) == 3
+    tries.clear()
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        models.reading(lambda: read(9), Path("run"))
+    assert len(tries) == 3 and exit_code(caught.value) == 1 and caught.value.filename == "/run/1"
 
 
 def test_truncated_file_names_the_array(run):
@@ -119,11 +172,46 @@ def test_truncated_file_names_the_array(run):
         load_model(run / "checkpoints" / "30")
 
 
-def test_damage_everywhere_says_so(run):
+def test_damage_everywhere_says_so_and_leaves_all_in_place(run):
     for step in ("10", "20", "30"):
         damage(run / "checkpoints" / step)
-    with CheckpointDirectory(run) as checkpoints, pytest.raises(InputError, match="no earlier checkpoint is whole"):
-        checkpoints.restore(30, abstract(state_at(0)))
+    with CheckpointDirectory(run) as checkpoints:
+        with pytest.raises(DamageError, match="checkpoints/30 is .*no earlier one is whole: start again") as caught:
+            checkpoints.restore_latest(abstract(state_at(0)), lambda meta: None)
+        assert checkpoints.steps == [10, 20, 30] and exit_code(caught.value) == 65
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 600 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a file system takes more rights")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_earlier_is_lost(small_disk):
+    said = []
+    checkpoints = CheckpointDirectory(small_disk, keep=5, selection=("auroc", "max"), say=said.append)
+    checkpoints.save(10, state_at(10), {}, {"auroc": 0.6})
+    checkpoints.wait()
+    (small_disk / "other").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 20_000))
+    checkpoints.save(20, state_at(20), {}, {"auroc": 0.9})
+    with pytest.raises(OSError, match="No space left") as caught:
+        checkpoints.wait()
+    assert exit_code(caught.value) == 1
+    assert len(said) == 1 and "step 20 could not be written: No space left on device" in said[0]
+    assert checkpoints.steps == [10] and checkpoints.best["step"] == 10
+    (small_disk / "other").unlink()
+    checkpoints.save(30, state_at(30), {}, {"auroc": 0.7})
+    checkpoints.close()
+    assert json.loads((small_disk / "best.json").read_text())["step"] == 30
+    with CheckpointDirectory(small_disk) as again:
+        jax.tree.map(np.testing.assert_array_equal, again.restore(30, abstract(state_at(0))), state_at(30))
+        assert again.steps == [10, 30]
 
 
 def test_half_written_checkpoint_is_ignored_and_said(run):
@@ -136,7 +224,7 @@ def test_half_written_checkpoint_is_ignored_and_said(run):
 
 def test_other_format_version_is_refused(run):
     path = run / "checkpoints" / "30" / "meta" / "metadata"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(InputError, match=r"format 99.*reads format 1"):
         load_model(run / "checkpoints" / "30")
 

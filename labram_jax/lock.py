@@ -1,0 +1,63 @@
+"""A lock on a folder that one process at a time may write to."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from labram_jax.errors import InputError
+
+# A predecessor that was just told to end may need this long to let go.
+PATIENCE_SECONDS = 10.0
+_NO_LOCKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK})
+
+
+@contextlib.contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock file `path` of `what`; the system lets go of it when the process ends, in whatever way.
+
+    A file system without locks, such as most mounted buckets, holds nobody off. Raises InputError where another
+    process still holds the lock after a while.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _take(descriptor, path, what)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f"{what} is in use by {_holder(descriptor)}: wait for it, end it, or choose another folder."
+                ) from None
+            time.sleep(0.2)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return
+        else:
+            break
+    me = json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode()
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, me, 0)
+
+
+def _holder(descriptor: int) -> str:
+    """Who wrote themselves into the lock file, in words."""
+    try:
+        holder = json.loads(os.pread(descriptor, 1000, 0))
+        return f"process {int(holder['process'])} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
