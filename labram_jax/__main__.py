@@ -1,7 +1,5 @@
 """`python -m labram_jax`."""
 
-import sys
+from labram_jax.cli import program
 
-from labram_jax.cli import main
-
-sys.exit(main())
+program()

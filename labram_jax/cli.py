@@ -1,17 +1,23 @@
 """The command line: `labram-jax COMMAND ...`. A room is imported only when its command runs."""
 
 import importlib
+import os
 import sys
+import threading
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import tyro
 from tyro.conf import Positional
 
-from labram_jax.errors import INTERRUPTED, MISTAKE, STOPPED, InputError, exit_code, sentence_of
+from labram_jax.errors import INTERRUPTED, MAY_PASS, MISTAKE, STOPPED, InputError, exit_code, sentence_of
+
+LEAVE_SECONDS = 5.0
 
 USAGE = """usage: labram-jax COMMAND ...
 
@@ -278,5 +284,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def program(function: Callable[[], int] = main) -> NoReturn:
+    """`main` as a program of its own.
+
+    After a failure it ends within seconds and says no more, whatever else runs: the threads of a saver may wait for a
+    dead disk forever, and what they leave unfinished complains by the page while the interpreter ends.
+    """
+    try:
+        code = function()
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        code = MAY_PASS
+    if code not in (0, STOPPED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
+        while any(thread.is_alive() for thread in others) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

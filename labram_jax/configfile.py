@@ -83,7 +83,7 @@ def load_file(name: str) -> AnyStageConfig:
         spec.loader.exec_module(module)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path} does not run ({type(error).__name__}: {error}): mend the file.") from error
     config = getattr(module, "config", None)
     if not isinstance(config, tuple(STAGES.values())):

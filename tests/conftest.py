@@ -9,6 +9,8 @@ from labram_jax import inference
 from labram_jax.data.corpus import Corpus
 from labram_jax.runs import train
 
+pytest_plugins = ["alpha_corpus"]
+
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Corpus:

@@ -105,6 +105,7 @@ def test_own_file_is_read_by_its_path(tmp_path):
         ("config = TokenizerStageConfig(run='x', loop=LoopConfig(epochs=-1))", "mine.py: loop.epochs -1 must be pos"),
         ("config = TokenizerStageConfig(run='x', loop=LoopConfig(epoch=1))", "does not run .*'epoch'"),
         ("config = TokenizerStageConfig()", "does not run .*'run'"),
+        ("raise SystemExit(0)", r"does not run \(SystemExit: 0\)"),
         (
             "config = TokenizerStageConfig(run='x', compute=ComputeConfig('float17'))",
             "mine.py: compute: dtype is 'float17'",

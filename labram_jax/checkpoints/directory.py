@@ -9,6 +9,7 @@ afterwards is what the digests are for.
 """
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -30,6 +31,12 @@ from labram_jax.parallel.state import TrainState
 PyTree = Any
 UNFINISHED = re.compile(r"(\d+)\..*tmp.*")
 REMOVED, DAMAGED = "removed", "damaged"
+LOGGERS = ("absl", "asyncio")  # of those who write checkpoints
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Orbax and its futures log pages about what is raised as well, and told in a sentence."""
+    return "/orbax/" not in record.pathname and "exception was never retrieved" not in record.getMessage()
 
 
 def _print(message: str) -> None:
@@ -55,6 +62,8 @@ class CheckpointDirectory:
         selection: tuple[str, Literal["max", "min"]] | None = None,
         say: Callable[[str], None] = _print,
     ):
+        for name in LOGGERS:  # for good: threads speak even after they were waited for
+            logging.getLogger(name).addFilter(_is_news)
         self.run = local_directory(run)
         self.directory = self.run / CHECKPOINTS
         self.selection, self._say = selection, say
@@ -78,8 +87,13 @@ class CheckpointDirectory:
     def __enter__(self) -> "CheckpointDirectory":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(Exception):  # what is raised already says more than what follows from it
+            self._settle()
+            self._manager.close()
 
     @property
     def steps(self) -> list[int]:
@@ -165,8 +179,10 @@ class CheckpointDirectory:
             raise self._lost
 
     def close(self) -> None:
-        self.wait()
-        self._manager.close()
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """Reads one checkpoint onto the shardings of `abstract`, however it was sharded when written.

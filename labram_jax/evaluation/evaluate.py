@@ -27,7 +27,7 @@ from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, sentence_of
 from labram_jax.evaluation.baseline import band_power_baseline
 from labram_jax.evaluation.heldout import predict
 from labram_jax.evaluation.published import published_for
@@ -43,15 +43,19 @@ from labram_jax.training.program import prepare
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores by column ("fine-tuned", "band powers", ...) on one split; `str` is a table."""
+    """Scores by column ("fine-tuned", "band powers", ...) on one split; `str` is a table.
+
+    `undefined` has the reason for each metric without a value, `notes` what else there is to say.
+    """
 
     title: str
     columns: Mapping[str, Mapping[str, object]]
     undefined: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         reasons = [f"{metric} has no value: {reason}" for metric, reason in self.undefined.items()]
-        return "\n".join([self.title, text_table(*score_rows(self.columns)), *reasons])
+        return "\n".join([self.title, text_table(*score_rows(self.columns)), *reasons, *self.notes])
 
 
 def evaluate(
@@ -140,10 +144,14 @@ def _classifier(
         except InputError as error:
             # No windows to fit it to, no shared electrode: no reason to withhold the model's own scores.
             undefined["the band-power baseline"] = str(error)
+    notes: tuple[str, ...] = ()
     if leave and _is_run_on(checkpoint, corpus):
-        _leave_in_run(checkpoint, split, columns, predictions, labels)
+        try:
+            _leave_in_run(checkpoint, split, columns, predictions, labels)
+        except OSError as error:  # a run of somebody else, say: no reason to withhold the scores
+            notes = (f"nothing was left in the run for its report: {sentence_of(error)}",)
     papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
-    return Evaluation(_title(checkpoint, windows), {**columns, **papers}, undefined)
+    return Evaluation(_title(checkpoint, windows), {**columns, **papers}, undefined, notes)
 
 
 def _is_run_on(path: Path, corpus: Corpus) -> bool:
@@ -163,7 +171,11 @@ def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarr
     if "band powers" in columns:
         scores["baseline"] = dict(columns["band powers"])
     write_json(path, scores)
-    np.savez(run / f"predictions-{split}.npz", probabilities=predictions, labels=labels)
+    path = run / f"predictions-{split}.npz"
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez(file, probabilities=predictions, labels=labels)
+    part.replace(path)
 
 
 def _lengths(config: object, window_seconds: int | None, stride_seconds: float | None) -> DataConfig:

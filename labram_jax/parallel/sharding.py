@@ -1,5 +1,6 @@
 """Which part of every array lives on which device: the mesh, one table of rules, and the ways on and off it."""
 
+import errno
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -47,7 +48,7 @@ def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> 
     Where they are several slices, joined by a slower network, the slices lie along `data`, or along `fsdp`.
     """
     sizes = {axis: getattr(config, axis) for axis in AXES}
-    among = jax.devices() if among is None else among
+    among = _present() if among is None else among
     devices = len(among)
     asked = ", ".join(f"{axis} {size}" for axis, size in sizes.items())
     open_axes = [axis for axis, size in sizes.items() if size == -1]
@@ -71,6 +72,15 @@ def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> 
     between = {axis: slices if axis == across else 1 for axis in AXES}
     within = [sizes[axis] // between[axis] for axis in AXES]
     return Mesh(create_hybrid_device_mesh(within, list(between.values()), among), AXES, axis_types=kinds)
+
+
+def _present() -> Sequence[jax.Device]:
+    """The devices that JAX finds; OSError where it finds none, which a node with a failed driver shows as well."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = f"JAX_PLATFORMS={jax.config.jax_platforms}" if jax.config.jax_platforms else None
+        raise OSError(errno.ENODEV, "JAX finds no device", asked) from error
 
 
 def partition_spec(names: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> P:

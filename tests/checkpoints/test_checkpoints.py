@@ -176,7 +176,7 @@ def test_damage_everywhere_says_so_and_leaves_all_in_place(run):
     for step in ("10", "20", "30"):
         damage(run / "checkpoints" / step)
     with CheckpointDirectory(run) as checkpoints:
-        with pytest.raises(DamageError, match="checkpoints/30 is .*no earlier one is whole: start again") as caught:
+        with pytest.raises(DamageError, match=r"checkpoints/30 is .*no earlier one is whole: start again") as caught:
             checkpoints.restore_latest(abstract(state_at(0)), lambda meta: None)
         assert checkpoints.steps == [10, 20, 30] and exit_code(caught.value) == 65
 

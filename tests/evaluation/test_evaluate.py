@@ -43,6 +43,13 @@ def test_classifier_scores_stand_beside_band_powers_and_stay_in_the_run(run, cor
         ]
 
 
+def test_scores_are_told_where_nothing_can_be_left(run, corpus):
+    (run / "scores.json.part").mkdir()  # what a read-only run does, also to root
+    evaluation = evaluate(run, corpus.path, baseline=False)
+    assert "auroc" in evaluation.columns["fine-tuned"] and not (run / "scores.json").exists()
+    assert str(evaluation).splitlines()[-1].startswith("nothing was left in the run for its report: Is a directory")
+
+
 def test_windows_of_another_length_are_scored(run, corpus):
     evaluation = evaluate(run, corpus.path, baseline=False, window_seconds=1)
     assert not (run / "scores.json").exists()  # the report's windows are those of the training

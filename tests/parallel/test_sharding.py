@@ -10,7 +10,7 @@ from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
 from labram_jax.config import MeshConfig
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, exit_code, sentence_of
 from labram_jax.parallel.sharding import make_mesh, partition_spec, process_rows, put_batch, variable_shardings
 
 
@@ -64,6 +64,16 @@ class Device:
     platform: str = "gpu"
     device_kind: str = "toy"
     process_index: int = 0
+
+
+def test_no_device_may_pass(monkeypatch):
+    def none():
+        raise RuntimeError("Unable to initialize backend 'cuda'")
+
+    monkeypatch.setattr(jax, "devices", none)
+    with pytest.raises(OSError, match="JAX finds no device") as caught:
+        make_mesh(MeshConfig())
+    assert exit_code(caught.value) == 1 and "JAX_PLATFORMS" in sentence_of(caught.value)
 
 
 def test_slices_lie_along_an_axis_that_they_divide():

@@ -166,7 +166,7 @@ def test_what_is_no_run_is_refused_and_left_untouched(tmp_path, make_run):
     with pytest.raises(InputError, match="has no lines yet"):
         write_report(run)
     (run / "config.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is damaged, since it is no JSON"):
         write_report(run)
     (run / "config.json").write_text(json.dumps(to_dict(config.model)))
     with pytest.raises(InputError, match="no training run"):

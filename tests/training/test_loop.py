@@ -16,7 +16,7 @@ from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
 from labram_jax.training.telemetry import read_metrics
 
-SCRIPT = Path(__file__).with_name("toy_stage.py")
+SCRIPT = Path(__file__).parents[1] / "toy_stage.py"
 TIMES = ("seconds", "patches_per_second")
 
 

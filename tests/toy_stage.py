@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from labram_jax.cli import program
 from labram_jax.config import (
     DataConfig,
     FinetuningStageConfig,
@@ -19,6 +20,7 @@ from labram_jax.config import (
     OptimizerConfig,
     replace,
 )
+from labram_jax.errors import exit_code, sentence_of
 from labram_jax.parallel.sharding import make_mesh, process_rows
 from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.loop import TrainingResult, train
@@ -121,7 +123,7 @@ def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -
     )
 
 
-if __name__ == "__main__":
+def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("epochs", type=float)
@@ -132,5 +134,14 @@ if __name__ == "__main__":
     chosen = toy_config(
         given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)}
     )
-    result = train_toy(chosen, given.slow)
+    try:
+        result = train_toy(chosen, given.slow)
+    except OSError as error:
+        print(sentence_of(error))
+        return exit_code(error)
     print("finished" if result.finished else "stopped", result.step)
+    return 0
+
+
+if __name__ == "__main__":
+    program(main)

@@ -1,4 +1,4 @@
-"""A small corpus whose classes differ in alpha power, as eyes open and closed do."""
+"""A fixture: a small corpus whose classes differ in alpha power, as eyes open and closed do."""
 
 from collections.abc import Callable
 from pathlib import Path
