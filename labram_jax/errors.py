@@ -18,6 +18,7 @@ _ADVICE = {
     errno.ENOSPC: "make room there and start the same command again",
     errno.EDQUOT: "make room there and start the same command again",
     errno.EROFS: "see why it became read-only and start the same command again",
+    errno.EBUSY: "wait for it, end it, or choose another folder",
     errno.ENODEV: "see what JAX_PLATFORMS names and whether its driver runs",
     errno.EMFILE: "raise the limit of open files (ulimit -n) and start the same command again",
 }

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from labram_jax.errors import InputError
-
 # A predecessor that was just told to end may need this long to let go.
 PATIENCE_SECONDS = 10.0
 _NO_LOCKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK})
@@ -21,8 +19,8 @@ _NO_LOCKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOL
 def held(path: Path, what: str) -> Iterator[None]:
     """Holds the lock file `path` of `what`; the system lets go of it when the process ends, in whatever way.
 
-    A file system without locks, such as most mounted buckets, holds nobody off. Raises InputError where another
-    process still holds the lock after a while.
+    A file system without locks, such as most mounted buckets, holds nobody off. Raises OSError where another process
+    still holds the lock after a while: it may be on its way out, or on a host that died and still counts as its holder.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -39,9 +37,7 @@ def _take(descriptor: int, path: Path, what: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise InputError(
-                    f"{what} is in use by {_holder(descriptor)}: wait for it, end it, or choose another folder."
-                ) from None
+                raise OSError(errno.EBUSY, f"{what} is in use by {_holder(descriptor)}") from None
             time.sleep(0.2)
         except OSError as error:
             if error.errno not in _NO_LOCKS:

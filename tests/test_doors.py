@@ -22,7 +22,7 @@ ROOMS = (
 PROJECT = {
     "labram_jax.errors": (),
     "labram_jax.jsonfile": ("labram_jax.errors",),
-    "labram_jax.lock": ("labram_jax.errors",),
+    "labram_jax.lock": (),
     "labram_jax.progress": (),
     "labram_jax.tables": (),
     "labram_jax.contacts": (),

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sentences import refuses
+import pytest
 
 from labram_jax import lock
+from labram_jax.errors import exit_code, sentence_of
 
 HOLDER = """import sys, time
 from pathlib import Path
@@ -25,8 +26,9 @@ def test_others_are_refused_until_the_holder_is_gone(tmp_path, monkeypatch):
         [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
     )
     assert holder.stdout.readline() == "held\n"
-    with refuses(f"the run is in use by process {holder.pid} on .*choose another folder"), lock.held(path, "the run"):
-        pass
+    with pytest.raises(OSError, match=f"the run is in use by process {holder.pid} on ") as caught:
+        lock.held(path, "the run").__enter__()
+    assert exit_code(caught.value) == 1 and sentence_of(caught.value).endswith("choose another folder.")
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with lock.held(path, "the run"):
