@@ -5,7 +5,7 @@
 #
 # Each process is one `labram-jax train`; the first one's output is shown, the others write to process-N.log in the
 # current folder. When one fails, all end with its message and its exit code. Ctrl-C or a SIGTERM saves a checkpoint
-# and ends with code 75; the same command goes on from there.
+# and ends with code 75; the same command goes on from there. With --dry-run it prints what it would run.
 # LABRAM_JAX: the command, if it is not `labram-jax`. LABRAM_PORT: the port on which the processes meet.
 set -euo pipefail
 
@@ -24,10 +24,14 @@ job=(env "LABRAM_PROCESSES=$processes" "LABRAM_COORDINATOR=127.0.0.1:${LABRAM_PO
 train=("${LABRAM_JAX:-labram-jax}" train "$@")
 
 if [ "$dry" = 1 ]; then
-    for ((process = 0; process < processes; process++)); do
-        echo "${job[@]}" "LABRAM_PROCESS=$process" "${train[@]}"
+    printf '%q ' "${job[@]}" LABRAM_PROCESS=0 "${train[@]}"
+    echo "&"
+    for ((process = 1; process < processes; process++)); do
+        printf '%q ' "${job[@]}" "LABRAM_PROCESS=$process" "${train[@]}"
+        echo ">process-$process.log 2>&1 &"
     done
-    exit 0
+    echo "wait # for all, and end with the code of one that failed"
+    exit
 fi
 
 ids=()

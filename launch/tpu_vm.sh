@@ -8,11 +8,15 @@
 # NAME                 of the queued resource and of its slice
 # ACCELERATOR          such as v5litepod-256
 # RUNTIME              software of the hosts, such as v2-alpha-tpuv5-lite
-# BUCKET               with a hierarchical namespace; every host mounts it as ~/bucket, the folder of runs
+# BUCKET               with a hierarchical namespace; every host sees it twice: as ~/bucket, the folder of runs, and as
+#                      ~/readonly, for corpora that are read in place
+# COMMIT               of this repository, which every host installs (for train)
 # SPOT=0               on demand instead of spot
 # RETRIES=5            how often a failure is tried again; preemption does not count
+# CACHE_MB=50000       of each host's disk that ~/readonly may take for shards; all corpora read there should fit
 #
-# Stopped and started again, it goes on with the slice and the training that are there. A slice costs until `delete`.
+# With --dry-run it prints what it would do. Stopped and started again, it goes on with the slice and the training that
+# are there. A slice costs until `delete`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,6 +49,10 @@ action=${1:-}
 for variable in PROJECT ZONE NAME ACCELERATOR RUNTIME BUCKET; do
     [ -n "${!variable:-}" ] || fail "set $variable (the head of this file says what it is)."
 done
+[[ $NAME =~ ^[a-z][-a-z0-9]*$ ]] || fail "NAME must be of small letters, digits and dashes, a letter first."
+[[ $BUCKET =~ ^[a-z0-9][-_.a-z0-9]+$ ]] || fail "BUCKET must be a bucket's name, without gs:// and folders."
+: "${RETRIES:=5}" "${CACHE_MB:=50000}"
+[[ $RETRIES,$CACHE_MB =~ ^[0-9]+,[0-9]+$ ]] || fail "RETRIES and CACHE_MB must be whole numbers."
 where=("--project=$PROJECT" "--zone=$ZONE")
 queue=(gcloud compute tpus queued-resources)
 vm=(gcloud compute tpus tpu-vm)
@@ -64,8 +72,10 @@ delete() {
     run "${queue[@]}" delete "$NAME" "${where[@]}" --force --quiet
 }
 
-on() { # on WORKER COMMAND
-    run "${vm[@]}" ssh "$NAME" "${where[@]}" --worker="$1" --command="$2"
+on() { # on WORKER WORD...: runs a command there; the remote shell gets every word as it is
+    local worker=$1 words
+    words=$(printf '%q ' "${@:2}")
+    run "${vm[@]}" ssh "$NAME" "${where[@]}" --worker="$worker" --command="${words% }"
 }
 
 ensure() { # returns when the slice is there
@@ -83,37 +93,26 @@ ensure() { # returns when the slice is there
     done
 }
 
-fuse=https://github.com/GoogleCloudPlatform/gcsfuse/releases/download/v3.6.0/gcsfuse_3.6.0_amd64.deb
 install() {
-    local source=${TMPDIR:-/tmp}/labram-jax-$NAME.tar.gz
-    run git archive --format=tar.gz --output="$source" HEAD
-    run "${vm[@]}" scp "$source" "$NAME:labram-jax.tar.gz" "${where[@]}" --worker=all
-    on all "set -e
-        flock -n labram.lock true || exit 0 # it trains already
-        if ! command -v gcsfuse >/dev/null; then
-            curl -fsSLo gcsfuse.deb $fuse
-            sudo apt-get install -y build-essential ./gcsfuse.deb
-        fi
-        mkdir -p bucket labram-jax
-        mountpoint -q bucket || gcsfuse --implicit-dirs $BUCKET bucket
-        tar xzf labram-jax.tar.gz -C labram-jax
-        python3 -m pip install --user --quiet uv
-        .local/bin/uv venv --quiet --allow-existing --python 3.12 venv
-        .local/bin/uv pip install --quiet --python venv './labram-jax[tpu,cloud]'"
+    local source=${TMPDIR:-/tmp}/labram-jax-$commit.tar.gz
+    run git archive --format=tar.gz --output="$source" "$commit"
+    run "${vm[@]}" scp "$source" launch/tpu_vm_host.sh "$NAME:" "${where[@]}" --worker=all
+    on all bash tpu_vm_host.sh "$commit" "$BUCKET" "$CACHE_MB"
 }
 
 start() { # on every host, unless it trains already; the code at its end is left in a file
-    local train
-    train=$(printf '%q ' venv/bin/labram-jax "$@")
-    train=$(printf '%q' "rm -f labram.exit; $train>labram.log 2>&1; echo \$? >labram.exit")
-    on all "nohup flock -n labram.lock bash -c $train >/dev/null 2>&1 </dev/null &"
+    # shellcheck disable=SC2016 # the host expands it
+    local train='venv/bin/labram-jax "$@" >labram.log 2>&1; echo $? >labram.exit'
+    # shellcheck disable=SC2016
+    local apart='rm -f labram.exit; nohup flock -n labram.lock "$@" >/dev/null 2>&1 </dev/null &'
+    on all bash -c "$apart" bash bash -c "$train" bash "$@"
 }
 
 finish() { # prints the code at the end of training, or "lost" where no host has answered for a while
     local told misses=0
     while [ "$misses" -lt 5 ]; do
         sleep 60
-        told=$(on 0 "cat labram.exit 2>/dev/null || echo running" 2>/dev/null) || told=
+        told=$(on 0 bash -c "cat labram.exit 2>/dev/null || echo running" 2>/dev/null) || told=
         case $told in
             running) misses=0 ;;
             "") misses=$((misses + 1)) ;;
@@ -125,7 +124,7 @@ finish() { # prints the code at the end of training, or "lost" where no host has
 
 case $action in
     watch)
-        on 0 "tail -n 40 -f labram.log"
+        on 0 tail -n 40 -f labram.log
         exit
         ;;
     delete)
@@ -133,11 +132,18 @@ case $action in
         exit
         ;;
 esac
+[ -n "${COMMIT:-}" ] || fail "set COMMIT (the head of this file says what it is)."
+# Looked up once: after preemption the same commit is installed, also where COMMIT is a branch that has moved on.
+commit=$(git rev-parse --verify --quiet "$COMMIT^{commit}") || fail "COMMIT must be a commit of this repository."
 if [ "$dry" = 1 ]; then
     create
     install
     start "$@"
-    on 0 "cat labram.exit"
+    on 0 cat labram.exit
+    echo "# with the code: 0, 2, 65 or 130: ends; 75, or a slice that is gone: all of this again;"
+    echo "# another: all of this again, at most $RETRIES times"
+    echo "# tpu_vm_host.sh, on every host:"
+    cat launch/tpu_vm_host.sh
     exit
 fi
 failures=0
@@ -145,17 +151,20 @@ while :; do
     ensure
     code=lost
     if install && start "$@"; then
-        echo "training: launch/tpu_vm.sh watch shows the log"
+        echo "training at commit $commit: launch/tpu_vm.sh watch shows the log"
         code=$(finish)
     fi
     case $code in
         0) exit 0 ;;
-        2) fail "training refused what it was given: launch/tpu_vm.sh watch shows why." ;;
+        2 | 65 | 130) # a mistake in the command, damaged data, or someone's wish: the same would happen again
+            echo "launch/tpu_vm.sh: training ended with code $code: launch/tpu_vm.sh watch shows why." >&2
+            exit "$code"
+            ;;
         75) echo "stopped with a checkpoint; going on" ;;
         *)
             failures=$((failures + 1))
             echo "failure $failures: ${code/lost/no answer from the slice}" >&2
-            [ "$failures" -le "${RETRIES:-5}" ] || exit 1
+            [ "$failures" -le "$RETRIES" ] || exit 1
             sleep 60
             ;;
     esac
