@@ -24,6 +24,7 @@ USAGE = """usage: labram-jax COMMAND ...
   demo [--out DIR]                      from recordings to scores, on simulated ones
   prepare CORPUS SOURCE OUT             recordings to a corpus on disk
   train CONFIG [--dotted.override V]    train a stage: tokenizer, pretraining or fine-tuning
+  tokenize TOKENIZER CORPUS             codes of all windows, kept beside the corpus for pretraining
   evaluate CHECKPOINT CORPUS            scores on a split
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
   convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
@@ -111,6 +112,36 @@ def train(arguments: Sequence[str]) -> int:
                 print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")
             print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
     return 0 if result.finished else STOPPED
+
+
+def tokenize(arguments: Sequence[str]) -> None:
+    def run(
+        tokenizer: Positional[str],
+        corpus: Positional[str],
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """Keep the codes of all windows of a corpus beside it, so that pretraining need not label them at every step.
+
+        Pretraining with this tokenizer, these windows and this compute.dtype finds them by itself. A call that was
+        stopped goes on where it was.
+
+        Args:
+            tokenizer: a run (its best checkpoint), a checkpoint, an exported model, or a file of PyTorch.
+            corpus: a corpus made by `labram-jax prepare`.
+            window_seconds: data.window_seconds of the pretraining; by default the window of the corpus' protocol, or
+                that which makes about 256 patches.
+            stride_seconds: data.stride_seconds of the pretraining; by default the window's length.
+            dtype: compute.dtype of the pretraining.
+        """
+        from labram_jax.evaluation.tokenize import tokenize as keep
+        from labram_jax.parallel import processes
+
+        with processes.joined():
+            print(keep(tokenizer, corpus, window_seconds, stride_seconds, dtype))
+
+    _call(run, "tokenize", arguments)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -264,7 +295,8 @@ def _call(function: Callable[..., None], name: str, arguments: Sequence[str], de
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 if it went well, or one of `labram_jax.errors` with one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {c.__name__: c for c in (demo, prepare, train, evaluate, embed, convert, plan, inspect, report)}
+    commands = (demo, prepare, train, tokenize, evaluate, embed, convert, plan, inspect, report)
+    commands = {command.__name__: command for command in commands}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else MISTAKE

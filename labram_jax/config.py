@@ -333,6 +333,9 @@ class PretrainingStageConfig(StageConfig):
     model: MaskedModelConfig = MaskedModelConfig()
     tokenizer: str = ""
     """A trained tokenizer: a run, a checkpoint, or a file of PyTorch."""
+    kept_codes: Literal["auto", "required", "never"] = "auto"
+    """Whether to use the tokenizer's codes that `labram-jax tokenize` kept beside the corpora: where all windows have
+    theirs ("auto"), or not to train without ("required")."""
     start_from: str = ""
     """A pretrained model to go on from, or a tokenizer whose encoder knows the patches already, which helps where
     there is little data: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An official checkpoint

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.files import local_directory
 from labram_jax.config import (
     AnyStageConfig,
@@ -13,13 +14,15 @@ from labram_jax.config import (
     TokenizerConfig,
     TokenizerStageConfig,
 )
+from labram_jax.configfile import to_dict
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.moments import read_moments
 from labram_jax.convert.source import is_foreign
+from labram_jax.data.codes import KeptCodes, codes_of
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.reader import BatchReader, open_corpora
+from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.errors import InputError
-from labram_jax.parallel.sharding import make_mesh, process_rows
+from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.stage import Resumption, Stage
@@ -39,7 +42,12 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
     masked = isinstance(config, PretrainingStageConfig)
     rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
-    stage = make_stage(config, corpora, reader.steps_per_epoch)
+    stage, notes = make_stage(config, corpora, reader.steps_per_epoch), [reader.counts, reader.occupancy]
+    if isinstance(stage, PretrainingStage):
+        kept, note = kept_codes(stage, corpora)
+        notes += [note] if note else []
+        if kept:
+            stage, reader = stage.without_tokenizer(), reader.with_codes(kept)
     return loop.train(
         stage,
         config.run,
@@ -48,8 +56,29 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
         validation=reader.split(config.data.validation_split),
         test=reader.split(config.data.test_split),
         tensorboard=tensorboard,
-        notes=[reader.counts, reader.occupancy],
+        notes=notes,
     )
+
+
+def kept_codes(stage: PretrainingStage, corpora: list[Corpus]) -> tuple[list[KeptCodes], str | None]:
+    """The codes of the stage's tokenizer that are kept beside all corpora, if there are, and what to tell of it."""
+    config = stage.config
+    if config.kept_codes == "never":
+        return [], None
+    digest = model_digest(stage.frozen, to_dict(stage.tokenizer.config))
+    kept, reason = codes_for(config.data, corpora, digest, config.compute.dtype)
+    if not agreed(bool(kept)):
+        kept, reason = [], reason or "another process finds none"
+    if kept:
+        return kept, "the tokenizer does not run: the codes of all windows are kept beside the corpora"
+    if config.kept_codes == "required":
+        raise InputError(
+            f'kept_codes is "required", but {reason}: give the windows and the '
+            "compute.dtype with which `labram-jax tokenize` was called, or call it again."
+        )
+    if not any(map(codes_of, corpora)):
+        return [], None  # who never kept codes need not hear of it
+    return [], f"the tokenizer runs: {reason}"
 
 
 def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: int) -> Stage:

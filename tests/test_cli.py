@@ -16,7 +16,7 @@ from small_runs import MONTAGES, write_corpus
 
 from labram_jax import cli
 
-COMMANDS = ("demo", "prepare", "train", "evaluate", "embed", "convert", "inspect", "report")
+COMMANDS = ("demo", "prepare", "train", "tokenize", "evaluate", "embed", "convert", "inspect", "report")
 
 
 def write_edf(path: Path, names: list[str], seconds: int = 6) -> Path:
@@ -115,6 +115,10 @@ BAD = {
     f"{FINETUNE} unlabelled": "unlabelled has no labels: prepare it with a task or a manifest",
     f"{FINETUNE} small three": "small and three have different labels: train one at a time",
     f"{FINETUNE} lonely": "lonely has one class alone .slow.: nothing can be learnt",
+    "tokenize absent small": "absent does not exist: give a run",
+    "tokenize tokenizer absent": "no corpus absent",
+    "tokenize tokenizer small --window-seconds 17": "window of 17 seconds cannot be used",
+    f"{PRETRAIN} --tokenizer tokenizer --kept-codes required": "no codes are kept beside small: give the windows",
     "evaluate absent small": "absent does not exist: give a run",
     "evaluate tokenizer absent": "no corpus absent",
     "evaluate tokenizer future": "future has format 99",

@@ -1,6 +1,7 @@
-"""A digest per array: what tells a damaged checkpoint from a good one."""
+"""Digests: of every array, which tell a damaged checkpoint from a good one, and of a model, by which it is known."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,12 @@ def digests(items: Mapping[str, PyTree]) -> dict[str, str]:
             for path, leaf in jax.tree_util.tree_leaves_with_path(dict(items))
         }
         return {name: future.result() for name, future in pending.items()}
+
+
+def model_digest(variables: PyTree, config: Mapping[str, Any]) -> str:
+    """One sha256 of a model, wherever it was read from: of its variables and its configuration as plain data."""
+    content = json.dumps([digests({"model": variables}), config], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _digest(array: np.ndarray) -> str:

@@ -21,6 +21,7 @@ FREE = (
     "data.workers",
     "data.validation_split",
     "data.test_split",
+    "kept_codes",
 )
 
 

@@ -73,6 +73,12 @@ class Corpus:
         """Returns the flags of every second of a montage (`schema.QUALITY`), which stay on disk."""
         return np.load(self.path / montage.name / QUALITY_FILE, mmap_mode="r")
 
+    def signal(self, montage: MontageInfo) -> Signal:
+        """Returns the records of a montage, which stay on disk."""
+        directory = self.path / montage.name
+        lengths = tfds.builder_from_directory(directory).info.splits[SIGNAL].shard_lengths
+        return Signal(_shards(directory, len(lengths)), lengths, len(montage.electrodes), self.info.dtype)
+
     def windows(self, split: str, seconds: int | None = 4, stride: float | None = None) -> Windows:
         """Returns the windows of a split: a sequence (length, index, iteration) of `Window`s.
 
@@ -89,13 +95,12 @@ class Corpus:
             raise InputError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
         montages, indices = [], []
         for montage in self.montages:
-            directory = self.path / montage.name
             length = self.window_seconds(montage) if seconds is None else seconds
             index = WindowIndex(montage.name, self.info, self.tables, self.quality(montage), split, length, stride)
             indices.append(index)
             if len(index):
-                signal = _signal(directory, len(montage.electrodes), self.info.dtype)
-                montages.append(MontageWindows(directory, montage.electrodes, signal, index))
+                directory = self.path / montage.name
+                montages.append(MontageWindows(directory, montage.electrodes, self.signal(montage), index))
         return Windows(self, split, montages, indices)
 
     def window_seconds(self, montage: MontageInfo) -> int:
@@ -106,11 +111,6 @@ class Corpus:
 def open_corpus(path: str | Path) -> Corpus:
     """Opens a corpus that `labram-jax prepare` made, in a folder or at an address; see `Corpus.open`."""
     return Corpus.open(path)
-
-
-def _signal(directory: Path, electrodes: int, dtype: str) -> Signal:
-    lengths = tfds.builder_from_directory(directory).info.splits[SIGNAL].shard_lengths
-    return Signal(_shards(directory, len(lengths)), lengths, electrodes, dtype)
 
 
 def _shards(directory: Path, count: int) -> list[Path]:

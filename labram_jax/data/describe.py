@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from labram_jax.data.codes import codes_of, corpus_digest
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.schema import MontageInfo, split_words
 
@@ -32,7 +33,7 @@ def describe(corpus: Corpus) -> str:
             f"    {' '.join(montage.electrodes)}",
             *_bad_electrodes(montage, corpus.quality(montage)),
         ]
-    lines += _splits(corpus)
+    lines += _splits(corpus) + _codes(corpus)
     return "\n".join(lines)
 
 
@@ -52,6 +53,15 @@ def _splits(corpus: Corpus) -> list[str]:
         if windows.dropped:
             causes = ", ".join(f"{reason} {count:,}" for reason, count in windows.dropped.most_common())
             lines.append(f"    left out: {causes}")
+    return lines
+
+
+def _codes(corpus: Corpus) -> list[str]:
+    """Tells which codes are kept beside the corpus, and whether they are still its own."""
+    lines = []
+    for kept in codes_of(corpus):
+        state = "" if kept.info.corpus == corpus_digest(corpus) else " of another state of the corpus, which none uses:"
+        lines.append(f"  {kept}{state} in {kept.folder}")
     return lines
 
 

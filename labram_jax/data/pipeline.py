@@ -7,6 +7,7 @@ A batch is a dict of NumPy arrays (B rows of L patch slots and at most S windows
     time_ids       int32 [B, L]       row of the time embedding
     segment_ids    int32 [B, L]       1..S, the place of the patch's window in its row; 0 = padding
     mask           bool [B, L]        True = hidden from masked modelling (only where masks are asked for)
+    codes          int32 [B, L]       by a frozen tokenizer (only where the codes of all windows are kept)
     labels         int32 [B, S]       class index, -1 where there is no window or no label;
                    or float32 [B, S, outputs], NaN there, if every corpus has vectors of one length
     window_ids     int32 [B, S]       number of the window in its corpus and split, montage by montage; -1 where there
@@ -168,6 +169,7 @@ class _Assembler:
         infos = [own.corpus.info for own in windows]
         self._outputs = _vector_outputs(infos)
         self._classes = [info.label == "class" for info in infos]
+        self._coded = all(entry.windows.codes is not None for entry in sources)
         self._dtype = np.result_type(*{entry.windows.signal.dtype for entry in sources})
         self._threads = ThreadPoolExecutor(FILES_AT_A_TIME)
 
@@ -206,6 +208,8 @@ class _Assembler:
             batch["labels"] = np.full((*places, self._outputs), np.nan, np.float32)
         if self._mask_seed is not None:
             batch["mask"] = np.zeros(slots, bool)
+        if self._coded:
+            batch["codes"] = np.zeros(slots, np.int32)
         return batch
 
     def _place(self, row: Batch, segment: int, placement: Placement, generator: np.random.Generator | None) -> Stretch:
@@ -227,6 +231,9 @@ class _Assembler:
             row["labels"][segment] = windows.label(place)
         if generator is not None:
             row["mask"][slots] = masking.draw(generator, len(address.time_ids))
+        if self._coded:
+            codes = windows.codes[placement.window]
+            row["codes"][slots] = (codes if good is None else codes[good]).reshape(-1)
         # The slots of an electrode follow each other, so that they are its samples in a row.
         return windows.stretch(place, good, row["microvolts"][slots].reshape(-1, windows.index.samples))
 

@@ -1,10 +1,13 @@
 """The batches of a run: which windows its configuration asks for, and this process's rows of them."""
 
+import copy
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from labram_jax.config import DataConfig
 from labram_jax.data import pipeline
+from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
 from labram_jax.data.views import Windows
@@ -23,6 +26,32 @@ def open_corpora(data: DataConfig) -> list[Corpus]:
 def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[Windows]:
     """The windows of each corpus in a split, at the length and stride that the configuration asks for."""
     return [corpus.windows(split, data.window_seconds, data.stride_seconds) for corpus in corpora]
+
+
+def codes_for(
+    data: DataConfig, corpora: Sequence[Corpus], tokenizer: str, dtype: str
+) -> tuple[list[KeptCodes], str | None]:
+    """The codes of the tokenizer of this digest beside every corpus; none, and the reason, where one lacks them."""
+    kept = []
+    for corpus in corpora:
+        shapes = window_shapes(corpus, data.window_seconds, data.stride_seconds)
+        found, reason = find_codes(corpus, tokenizer, dtype, shapes)
+        if found is None:
+            return [], reason
+        kept.append(found)
+    return kept, None
+
+
+def evaluation_rows(data: DataConfig, windows: Sequence[Windows], devices: int) -> DataConfig:
+    """`data` with rows that hold the longest window and as many short ones as go in, at least 16 over all devices."""
+    lengths = [montage.patches for own in windows for montage in own.montages]
+    slots = max(256, max(lengths))
+    return dataclasses.replace(
+        data,
+        batch_rows=-(-16 // devices) * devices,
+        patch_slots=slots,
+        segments=max(1, slots // min(lengths)),
+    )
 
 
 def _occupancy(rows: TrainingRows) -> str:
@@ -52,12 +81,19 @@ class BatchReader:
 
     def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, rows: Sequence[int]):
         self.data, self.corpora = data, corpora
+        self.codes: Sequence[KeptCodes] = ()
         self.windows = windows_of(data, corpora, data.train_split)
         shape = {"patch_slots": data.patch_slots, "segments": data.segments}
         self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
         packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
         self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
         self.steps_per_epoch = batches_per_epoch(sum(map(len, self.windows)), packed.windows_per_row, data.batch_rows)
+
+    def with_codes(self, codes: Sequence[KeptCodes]) -> "BatchReader":
+        """The same batches, which bring the codes of their patches along; `codes` are those of each corpus."""
+        reader = copy.copy(self)
+        reader.codes, reader.windows = codes, _attached(codes, self.windows)
+        return reader
 
     def training(self, start_step: int) -> Iterator[pipeline.Batch]:
         data = self.data
@@ -69,5 +105,10 @@ class BatchReader:
         windows = windows_of(self.data, self.corpora, name) if name else []
         if not any(map(len, windows)):
             return None
-        dataset = pipeline.evaluation(windows, **self.options)
+        dataset = pipeline.evaluation(_attached(self.codes, windows), **self.options)
         return lambda: pipeline.batches(dataset, 0, self.data.threads, self.data.prefetch)
+
+
+def _attached(codes: Sequence[KeptCodes], windows: Sequence[Windows]) -> Sequence[Windows]:
+    """The windows of each corpus with their codes, if there are codes."""
+    return [kept.attach(own) for kept, own in zip(codes, windows, strict=True)] if codes else windows

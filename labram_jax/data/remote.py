@@ -1,6 +1,6 @@
 """Corpora in a bucket: fetched once into a folder of this machine, from which they are read like any other.
 
-CACHE/NAME-KEY/        the whole corpus; KEY follows from its address and from what the bucket lists there
+CACHE/NAME-KEY/        the whole corpus; KEY follows from its address and from what the bucket lists there, codes aside
 CACHE/NAME-KEY.part/   files that are whole so far, and those on their way under a name of their own
 CACHE/NAME-KEY.lock    held by the process of this machine that fetches
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from labram_jax.data.schema import CORPUS_FILE
+from labram_jax.data.schema import CODES_FOLDER, CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
@@ -47,6 +47,9 @@ def local_folder(path: str | Path) -> Path:
     address = str(path).rstrip("/")
     store, root = _store(address)
     listing = _listing(store, root, address)
+    # Codes may come later than the corpus, which is no reason to fetch that again.
+    codes = {name: entry for name, entry in listing.items() if name.startswith(f"{CODES_FOLDER}/")}
+    listing = {name: entry for name, entry in listing.items() if name not in codes}
     content = json.dumps([address, sorted(listing.items())])
     name = f"{Path(root).name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     cache = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "labram-jax")
@@ -58,6 +61,9 @@ def local_folder(path: str | Path) -> Path:
                 part = cache / f"{name}.part"
                 _fetch(store, root, address, listing, part)
                 part.rename(whole)
+    if not all((whole / name).is_file() for name in codes):
+        with _locked(cache / f"{name}.lock"):
+            _fetch(store, root, address, codes, whole)
     return whole
 
 

@@ -8,6 +8,7 @@
     OUT/quality.json      the counts of the preparation's report
     OUT/<montage>/        one TFDS directory for each montage, with one record for each RECORD_SECONDS of a piece
     OUT/<montage>/quality.npy   uint8 [seconds, C]: flags (`QUALITY`) of every second of every electrode
+    OUT/codes/            codes that a tokenizer gave the windows, if they are kept (`labram_jax.data.codes`)
 
 The signal is stored once; windows are cut from it when it is read. Preparation writes these files and training reads
 them, so this file imports neither JAX nor Grain.
@@ -32,6 +33,7 @@ EXCLUDED_FILE = "excluded.csv"
 RECORDINGS_FILE = "recordings.csv"
 COUNTS_FILE = "quality.json"
 QUALITY_FILE = "quality.npy"
+CODES_FOLDER = "codes"
 
 # A piece begins `start_seconds` after its recording does and has `samples` samples at 200 Hz. Its first record is
 # number `first_record` of its montage, and its first second has row `first_second` of quality.npy.

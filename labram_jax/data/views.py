@@ -12,6 +12,7 @@ from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.windows import Place, WindowIndex
 
 if TYPE_CHECKING:
+    from labram_jax.data.codes import WindowCodes
     from labram_jax.data.corpus import Corpus
 
 
@@ -37,10 +38,21 @@ class Window(NamedTuple):
 
 
 class MontageWindows(Sequence):
-    """The windows of one montage in one split of a corpus: a sequence of `Window`s in the order of the tables."""
+    """The windows of one montage in one split of a corpus: a sequence of `Window`s in the order of the tables.
 
-    def __init__(self, directory: Path, electrodes: tuple[str, ...], signal: Signal, index: WindowIndex):
+    `codes` are those of a frozen tokenizer, where they are kept and asked for.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        electrodes: tuple[str, ...],
+        signal: Signal,
+        index: WindowIndex,
+        codes: "WindowCodes | None" = None,
+    ):
         self.directory, self.electrodes, self.signal, self.index = directory, electrodes, signal, index
+        self.codes = codes
 
     @property
     def seconds(self) -> int:
@@ -106,10 +118,22 @@ class Windows(Sequence):
     def __init__(
         self, corpus: "Corpus", split: str, montages: Sequence[MontageWindows], indices: Sequence[WindowIndex]
     ):
-        self.corpus, self.split, self.montages = corpus, split, tuple(montages)
+        self.corpus, self.split, self.montages, self.indices = corpus, split, tuple(montages), indices
         self.dropped = sum((index.dropped for index in indices), Counter())
         self.bad_electrodes = sum((index.bad_electrodes for index in indices), Counter())
         self._ends = np.cumsum([len(own) for own in montages], dtype=np.int64)
+
+    def only(self, montage: MontageWindows) -> "Windows":
+        """The windows of one of its montages."""
+        return Windows(self.corpus, self.split, [montage], [montage.index])
+
+    def with_codes(self, codes: Sequence["WindowCodes"]) -> "Windows":
+        """The same windows with the codes of each montage's."""
+        montages = [
+            MontageWindows(own.directory, own.electrodes, own.signal, own.index, kept)
+            for own, kept in zip(self.montages, codes, strict=True)
+        ]
+        return Windows(self.corpus, self.split, montages, self.indices)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

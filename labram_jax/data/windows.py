@@ -84,7 +84,7 @@ class WindowIndex:
         stride_seconds: float | None = None,
     ):
         self.seconds = check_seconds(seconds)
-        self.samples, self.stride = self.seconds * RATE_HZ, _stride_samples(self.seconds, stride_seconds)
+        self.samples, self.stride = self.seconds * RATE_HZ, stride_samples(self.seconds, stride_seconds)
         self.dropped: Counter[str] = Counter()
         self.bad_electrodes: Counter[str] = Counter()
         self._file = quality.filename if isinstance(quality, np.memmap) else None
@@ -218,7 +218,8 @@ class WindowIndex:
         return flags
 
 
-def _stride_samples(seconds: int, stride_seconds: float | None) -> int:
+def stride_samples(seconds: int, stride_seconds: float | None) -> int:
+    """Returns the samples from the start of a window to the next; None is its length. InputError for less than one."""
     samples = round((seconds if stride_seconds is None else stride_seconds) * RATE_HZ)
     if samples < 1:
         raise InputError(f"A stride of {stride_seconds} s is less than a sample: give at least {1 / RATE_HZ} s.")

@@ -25,7 +25,7 @@ from labram_jax.config import (
 from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.reader import windows_of
+from labram_jax.data.reader import evaluation_rows, windows_of
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError, sentence_of
 from labram_jax.evaluation.baseline import band_power_baseline
@@ -83,7 +83,8 @@ def evaluate(
         own = data == _lengths(config, None, None)
         return _classifier(Path(checkpoint), model, opened, data, split, baseline, leave=own)
     windows = _windows(data, opened, split)
-    data = _rows_for(data, windows)
+    rows = evaluation_rows(data, [windows], jax.local_device_count())
+    data = dataclasses.replace(rows, corpora=(opened.address,))
     stage = _stage(config, model, data, opened, checkpoint)
     batches = pipeline.evaluation(
         [windows],
@@ -194,19 +195,6 @@ def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
             "shorter ones with --window-seconds."
         )
     return windows
-
-
-def _rows_for(data: DataConfig, windows: Windows) -> DataConfig:
-    """Rows that hold the split's longest window, and as many short ones as go in."""
-    lengths = [montage.patches for montage in windows.montages]
-    slots = max(256, max(lengths))
-    return dataclasses.replace(
-        data,
-        corpora=(windows.corpus.address,),
-        batch_rows=-(-16 // jax.local_device_count()) * jax.local_device_count(),
-        patch_slots=slots,
-        segments=max(1, slots // min(lengths)),
-    )
 
 
 def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Path) -> Stage:

@@ -16,7 +16,8 @@ class PatchBatch:
     `patches` are microvolts / 100; `electrode_ids` are rows of the electrode embedding, `time_ids` of the time
     embedding; `segment_ids` run from 1 to `segments`, 0 is padding. The slots of a segment are contiguous, and
     the first one holds its first electrode. The rest is there only where a stage needs it: `mask` (True =
-    hidden), `labels` of each segment (-1 or NaN where there is none), `window_ids` and `corpus_ids` (-1: none).
+    hidden), `codes` that a tokenizer gave beforehand, `labels` of each segment (-1 or NaN where there is none),
+    `window_ids` and `corpus_ids` (-1: none).
     A dense window is the special case of one segment without padding.
     """
 
@@ -25,6 +26,7 @@ class PatchBatch:
     time_ids: Int[Array, "B L"]
     segment_ids: Int[Array, "B L"]
     mask: Bool[Array, "B L"] | None = None
+    codes: Int[Array, "B L"] | None = None
     labels: Array | None = None
     window_ids: Int[Array, "B S"] | None = None
     corpus_ids: Int[Array, "B S"] | None = None

@@ -279,3 +279,8 @@ def to_host(array: jax.Array | np.ndarray) -> np.ndarray:
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
         array = multihost_utils.process_allgather(array, tiled=True)
     return np.asarray(array)
+
+
+def agreed(holds: bool) -> bool:
+    """Whether something holds in every process; all processes must ask."""
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))

@@ -38,6 +38,7 @@ def masked_losses(
 class PretrainingStage(Stage):
     """Trains the masked model against a frozen tokenizer, whose variables are constants of the step.
 
+    Where batches bring codes that were kept beside the corpora, the tokenizer does not run: see `without_tokenizer`.
     `params` are those of a pretrained model to go on from, `resumption` the state of its optimizer.
     """
 
@@ -58,6 +59,10 @@ class PretrainingStage(Stage):
         self.encoder_depth = config.model.encoder.depth
         self.frozen = tokenizer_variables
         self.params, self._resumption = params, resumption
+
+    def without_tokenizer(self) -> "PretrainingStage":
+        """The same stage for batches that bring their codes: it holds no tokenizer in memory."""
+        return PretrainingStage(self.config, self.tokenizer.config, {}, self.params, self._resumption)
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch().replace(mask=jnp.ones((1, 1), bool)), jnp.zeros((1, 1), jnp.int32))
@@ -91,7 +96,9 @@ class PretrainingStage(Stage):
         return loss, Statistics({"loss": loss, **losses, "patches": stream.valid.sum()})
 
     def label(self, tokenizer_variables: PyTree, stream: PatchBatch) -> Int[Array, "B L"]:
-        """Codes of all patches by the frozen tokenizer."""
+        """Codes of all patches: those that the batch brings, else by the frozen tokenizer."""
+        if stream.codes is not None:
+            return stream.codes
         codes = self.tokenizer.apply(tokenizer_variables, stream, method=TokenizerModel.encode)
         return jax.lax.stop_gradient(codes)
 

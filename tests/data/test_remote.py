@@ -49,6 +49,18 @@ def test_it_is_fetched_once_and_again_when_it_changes(bucket, cache, monkeypatch
     assert second != first and (second / "notes.txt").read_bytes() == b"new" and first.is_dir()
 
 
+def test_codes_may_come_later_than_the_corpus(bucket, cache, monkeypatch):
+    first = remote.local_folder(ADDRESS)
+    bucket.pipe_file("/bucket/eeg/small/codes/own/codes.json", b"{}")
+    fetched, get_file = [], type(bucket).get_file
+    monkeypatch.setattr(
+        type(bucket), "get_file", lambda store, *paths: fetched.append(paths) or get_file(store, *paths)
+    )
+    for _ in range(2):
+        assert remote.local_folder(ADDRESS) == first
+    assert len(fetched) == 1 and (first / "codes" / "own" / "codes.json").read_bytes() == b"{}"
+
+
 def test_a_fetch_that_broke_off_goes_on_where_it_was(bucket, cache, corpus, monkeypatch):
     fetched, get_file = [], type(bucket).get_file
 

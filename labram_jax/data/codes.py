@@ -1,0 +1,228 @@
+"""Codes of a frozen tokenizer, kept beside the corpus whose windows they label.
+
+    CORPUS/codes/NAME/codes.json            what they are codes of (`CodesInfo`)
+    CORPUS/codes/NAME/SPLIT-MONTAGE.npy     int16 or int32 [windows, C, A], -1 where an electrode is bad
+
+The code of a patch depends on the whole window around it, on which of its electrodes are bad, and on the type of the
+products. So codes belong to a tokenizer, a compute type, a state of the corpus and a choice of windows; `codes.json`
+says to which, by digests, and the name of the folder means nothing.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.schema import (
+    CODES_FOLDER,
+    CORPUS_FILE,
+    EXCLUDED_FILE,
+    PIECES_FILE,
+    QUALITY_FILE,
+    RATE_HZ,
+    SPANS_FILE,
+    MontageInfo,
+)
+from labram_jax.data.signal import Stretch
+from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.windows import stride_samples
+from labram_jax.errors import InputError
+
+INFO_FILE = "codes.json"
+FORMAT = 1
+_PARTIAL = ".partial"
+# Pieces whose beginnings are in memory at one time while a corpus is digested.
+_PIECES = 256
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Length of a montage's windows in seconds, and samples from the start of one to the next."""
+
+    seconds: int
+    stride_samples: int
+
+
+@dataclass(frozen=True)
+class CodesInfo:
+    """What codes are codes of, as `codes.json` holds it.
+
+    Attributes:
+        tokenizer: digest of its variables and configuration.
+        dtype: of the products by which it labelled (`compute.dtype`).
+        corpus: digest of the corpus, see `corpus_digest`.
+        montages: which windows, for each montage.
+        windows: how many there are in each split, for people.
+    """
+
+    tokenizer: str
+    dtype: str
+    corpus: str
+    montages: Mapping[str, WindowShape]
+    windows: Mapping[str, int]
+
+    def write(self, folder: Path) -> None:
+        content = {"format": FORMAT, **asdict(self)}
+        (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def name(self) -> str:
+        """A name for the folder, for people."""
+        return "-".join((self.tokenizer[:12], self.dtype, *self.window_words.split()))
+
+    @property
+    def window_words(self) -> str:
+        """The windows, for a person: "4 s every 1 s"."""
+        shapes = sorted({(shape.seconds, shape.stride_samples / RATE_HZ) for shape in self.montages.values()})
+        return " or ".join(f"{seconds} s every {stride:g} s" for seconds, stride in shapes)
+
+
+@dataclass(frozen=True)
+class KeptCodes:
+    """Codes of all windows of a corpus, in their folder."""
+
+    folder: Path
+    info: CodesInfo
+
+    def __str__(self) -> str:
+        own = self.info
+        count = sum(own.windows.values())
+        return f"codes of {count:,} windows of {own.window_words}, by tokenizer {own.tokenizer[:12]} in {own.dtype},"
+
+    @property
+    def partial_folder(self) -> Path:
+        """Where these codes grow until they are whole."""
+        return self.folder.with_name(self.folder.name + _PARTIAL)
+
+    def attach(self, windows: Windows) -> Windows:
+        """The windows with their codes; raises InputError where a file is missing or damaged."""
+        return windows.with_codes([self._of(windows.split, montage) for montage in windows.montages])
+
+    def _of(self, split: str, montage: MontageWindows) -> "WindowCodes":
+        path = self.folder / codes_file(split, montage.directory.name)
+        expected = (len(montage), len(montage.electrodes), montage.seconds)
+        try:
+            codes = WindowCodes(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is missing or damaged: remove {self.folder} and tokenize again.") from error
+        if codes.shape != expected:
+            raise InputError(
+                f"{path} holds codes of shape {codes.shape} instead of {expected}: remove {self.folder} and tokenize "
+                "again."
+            )
+        return codes
+
+
+class WindowCodes:
+    """The codes of one montage's windows in one split, which stay on disk."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._codes = np.load(path, mmap_mode="r")
+
+    def __reduce__(self):
+        # What is on disk does not travel to another process, only where it is.
+        return WindowCodes, (self._path,)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._codes.shape
+
+    def __getitem__(self, number: int) -> Int[np.ndarray, "C A"]:
+        """The codes of window `number`, -1 where an electrode is bad."""
+        return self._codes[number]
+
+
+def codes_file(split: str, montage: str) -> str:
+    return f"{split}-{montage}.npy"
+
+
+def window_shapes(corpus: Corpus, seconds: int | None, stride: float | None) -> dict[str, WindowShape]:
+    """The windows that `Corpus.windows` cuts with these arguments, for each montage."""
+    lengths = {own.name: corpus.window_seconds(own) if seconds is None else seconds for own in corpus.montages}
+    return {name: WindowShape(length, stride_samples(length, stride)) for name, length in lengths.items()}
+
+
+def start_or_continue(kept: KeptCodes) -> Path:
+    """The folder in which codes grow, with what an interrupted call left of the same ones."""
+    folder = kept.partial_folder
+    if not (folder / INFO_FILE).is_file() or _read(folder / INFO_FILE) != kept.info:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        kept.info.write(folder)
+    return folder
+
+
+def codes_of(corpus: Corpus) -> list[KeptCodes]:
+    """All codes that are kept beside a corpus and whole; raises InputError where what they are of cannot be read."""
+    files = sorted((corpus.path / CODES_FOLDER).glob(f"*/{INFO_FILE}"))
+    return [KeptCodes(path.parent, _read(path)) for path in files if path.parent.suffix != _PARTIAL]
+
+
+def find_codes(
+    corpus: Corpus, tokenizer: str, dtype: str, montages: Mapping[str, WindowShape]
+) -> tuple[KeptCodes | None, str]:
+    """The codes of these windows by this tokenizer (its digest), or None and the reason why there are none."""
+    tests = (
+        (lambda info: info.tokenizer == tokenizer, "are of another tokenizer"),
+        (lambda info: info.dtype == dtype, f"were not computed in {dtype}, which compute.dtype asks for"),
+        (lambda info: info.montages == montages, "are of windows of another length or stride"),
+        (lambda info: info.corpus == corpus_digest(corpus), "are of another state of the corpus"),
+    )
+    found = codes_of(corpus)
+    if not found:
+        return None, f"no codes are kept beside {corpus.path}"
+    for holds, reason in tests:
+        found = [kept for kept in found if holds(kept.info)]
+        if not found:
+            return None, f"the codes kept beside {corpus.path} {reason}"
+    return found[0], ""
+
+
+def corpus_digest(corpus: Corpus) -> str:
+    """Sha256 of what windows and their signal come from: description, tables, flags, and how each piece begins.
+
+    Of a piece the first second is read, since whatever is done to a recording (filters, units, electrodes) is done to
+    all of it, and the whole signal of large corpora takes hours to read.
+    """
+    digest = hashlib.sha256()
+    for name in (CORPUS_FILE, PIECES_FILE, SPANS_FILE, EXCLUDED_FILE):
+        digest.update((corpus.path / name).read_bytes())
+    for montage in corpus.montages:
+        with (corpus.path / montage.name / QUALITY_FILE).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        for beginnings in _beginnings(corpus, montage):
+            digest.update(beginnings.data.cast("B"))
+    return digest.hexdigest()
+
+
+def _beginnings(corpus: Corpus, montage: MontageInfo) -> Iterator[np.ndarray]:
+    """Yields the first second of every piece of a montage, as stored, some pieces at a time."""
+    pieces, signal = corpus.tables.pieces, corpus.signal(montage)
+    firsts = pieces.loc[pieces["montage"] == montage.name, "first_record"].tolist()
+    for start in range(0, len(firsts), _PIECES):
+        own = firsts[start : start + _PIECES]
+        out = np.empty((len(own), len(montage.electrodes), RATE_HZ), signal.dtype)
+        signal.read([Stretch(first, 0, None, part) for first, part in zip(own, out, strict=True)])
+        yield out
+
+
+def _read(path: Path) -> CodesInfo:
+    try:
+        content: dict = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
+        montages = {name: WindowShape(**shape) for name, shape in content.pop("montages").items()}
+        if version == FORMAT:
+            return CodesInfo(**content, montages=montages)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: remove {path.parent} and tokenize again.") from error
+    raise InputError(
+        f"The codes in {path.parent} have format {version!r}, but this version reads {FORMAT}: remove the folder and "
+        "tokenize again."
+    )

@@ -1,0 +1,136 @@
+"""`labram-jax tokenize`: the codes of all windows of a corpus, kept beside it, so that pretraining need not label."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Int
+
+from labram_jax.checkpoints.digests import model_digest
+from labram_jax.config import ComputeConfig, DataConfig, MeshConfig, TokenizerConfig, TokenizerStageConfig
+from labram_jax.configfile import to_dict
+from labram_jax.data import codes, pipeline
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import evaluation_rows
+from labram_jax.data.remote import is_address
+from labram_jax.data.schema import CODES_FOLDER
+from labram_jax.data.views import Windows
+from labram_jax.errors import InputError
+from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.progress import Progress
+from labram_jax.runs import read_tokenizer
+from labram_jax.stages.labelling import LabellingStage
+from labram_jax.stages.stage import Statistics
+from labram_jax.training.program import Program, prepare
+from labram_jax.training.readback import Readback
+
+
+def tokenize(
+    tokenizer: str | Path,
+    corpus: str | Path,
+    window_seconds: int | None = None,
+    stride_seconds: float | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+) -> str:
+    """Keeps the codes of all windows of all splits beside a corpus; returns what there is then, for a person.
+
+    Windows and `dtype`, the type of the products, must be those of the pretraining that is to use the codes. Codes are
+    written montage by montage, so a call that was stopped goes on with the first that is not whole, and appear under
+    their name only when all are. Those of a corpus at an address lie beside its copy on this machine. Raises InputError
+    for a tokenizer or a corpus that cannot be used, and in a job of several processes.
+    """
+    if jax.process_count() > 1:
+        raise InputError("Codes are kept by one process, on all of its devices: start it alone, on one host.")
+    opened = Corpus.open(corpus)
+    variables, config = read_tokenizer(str(tokenizer))
+    shapes = codes.window_shapes(opened, window_seconds, stride_seconds)
+    digest = model_digest(variables, to_dict(config))
+    found, _ = codes.find_codes(opened, digest, dtype, shapes)
+    if found is not None:
+        return f"{found} are kept already in {found.folder}"
+    windows = [opened.windows(split, window_seconds, stride_seconds) for split in opened.splits]
+    if not any(map(len, windows)):
+        raise InputError(f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds.")
+    counts = {own.split: len(own) for own in windows}
+    info = codes.CodesInfo(digest, dtype, codes.corpus_digest(opened), shapes, counts)
+    kept = codes.KeptCodes(opened.path / CODES_FOLDER / info.name, info)
+    _keep(kept, windows, variables, config)
+    size = sum(path.stat().st_size for path in kept.folder.iterdir())
+    elsewhere = f"; for other machines, copy this folder to {opened.address}/{CODES_FOLDER}"
+    return f"{kept} are kept in {kept.folder} ({size / 1e6:.1f} MB){elsewhere if is_address(corpus) else ''}"
+
+
+def _keep(kept: codes.KeptCodes, windows: Sequence[Windows], variables: dict, config: TokenizerConfig) -> None:
+    """Labels what is not labelled yet, and puts all in place."""
+    data = evaluation_rows(DataConfig(), windows, jax.local_device_count())
+    compute = ComputeConfig(dtype=kept.info.dtype)
+    stage = LabellingStage(TokenizerStageConfig(run="", model=config, data=data, compute=compute))
+    program = prepare(stage, make_mesh(MeshConfig(), jax.local_devices()), total_steps=1, steps_per_epoch=1)
+    model, dtype = program.put_model(variables), _smallest(config.quantizer.codes)
+    partial = codes.start_or_continue(kept)
+    with Progress("labelling windows", sum(map(len, windows))) as progress:
+        for one in (own.only(montage) for own in windows for montage in own.montages):
+            path = partial / codes.codes_file(one.split, one.montages[0].directory.name)
+            if path.exists():
+                progress.write(f"{len(one):,} windows are labelled already: {path.name}")
+                progress.update(len(one))
+            else:
+                _write(path, dtype, one, _labelled(program, model, one), progress)
+    shutil.rmtree(kept.folder, ignore_errors=True)  # of another state of the corpus
+    partial.rename(kept.folder)
+
+
+def _write(
+    path: Path,
+    dtype: type[np.signedinteger],
+    windows: Windows,
+    labelled: Iterator[tuple[int, Int[np.ndarray, " patches"]]],
+    progress: Progress,
+) -> None:
+    """Writes the codes of one montage's windows, under a temporary name until they are whole."""
+    (montage,) = windows.montages
+    shape = (len(montage), len(montage.electrodes), montage.seconds)
+    part = path.with_suffix(".part")
+    kept = np.lib.format.open_memmap(part, "w+", dtype, shape)
+    for number, found in labelled:
+        kept[number] = _with_bad(found, montage.index.bad(montage.index.place(number)), shape[1:])
+        progress.update()
+    kept.flush()
+    part.rename(path)
+
+
+def _labelled(program: Program, model: tuple, windows: Windows) -> Iterator[tuple[int, Int[np.ndarray, " patches"]]]:
+    """The number of every window, and the codes of its good electrodes' patches."""
+    data, readback = program.stage.config.data, Readback()
+    shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}
+    batches = pipeline.batches(pipeline.evaluation([windows], **shape), 0, data.threads, data.prefetch)
+    for number, batch in enumerate(batches):
+        yield from _windows_of(readback.add(number, program.evaluate_batch(*model, put_batch(batch, program.mesh))))
+    yield from _windows_of(readback.rest())
+
+
+def _windows_of(results: list[tuple[int, Statistics]]) -> Iterator[tuple[int, Int[np.ndarray, " patches"]]]:
+    for _, found in results:
+        ids = found.rows["window_ids"]
+        for row, segment in np.argwhere(ids >= 0):
+            slots = found.rows["segment_ids"][row] == segment + 1
+            yield int(ids[row, segment]), found.rows["codes"][row, slots]
+
+
+def _with_bad(
+    found: Int[np.ndarray, " patches"], bad: Bool[np.ndarray, " C"] | None, shape: tuple[int, int]
+) -> Int[np.ndarray, "C A"]:
+    """The codes of all electrodes, -1 for the bad ones."""
+    if bad is None:
+        return found.reshape(shape)
+    window = np.full(shape, -1, found.dtype)
+    window[~bad] = found.reshape(-1, shape[1])
+    return window
+
+
+def _smallest(count: int) -> type[np.signedinteger]:
+    """The type in which codes of a codebook of `count` are kept."""
+    return np.int16 if count - 1 <= np.iinfo(np.int16).max else np.int32
