@@ -3,8 +3,8 @@
     python benchmarks/kept_codes.py demo_pretraining --tokenizer RUN --data.corpora CORPUS [CORPUS ...] [--steps 20]
 
 Pretraining with labelling and with the codes that `labram-jax tokenize` kept take turns on the same batches, from the
-same weights. Printed are the time of a step, the memory that the compiler sets aside, how many steps had equal losses,
-and how many patches get another code when they are labelled anew in the packed rows of training.
+same weights. Printed are the time of a step, how many steps had equal losses, and how many patches get another code
+when they are labelled anew in the packed rows of training.
 """
 
 import sys
@@ -51,11 +51,6 @@ class Side:
         self.losses.append(float(metrics["loss"]))
         return batch
 
-    def temporary(self, batch: Batch) -> int | None:
-        """Bytes that the compiler sets aside for a step, where it says so."""
-        analysis = self.program.train_step.lower(self.program.abstract, batch).compile().memory_analysis()
-        return analysis and analysis.temp_size_in_bytes
-
 
 def main(arguments: list[str]) -> None:
     name, *overrides = arguments
@@ -73,13 +68,13 @@ def main(arguments: list[str]) -> None:
         found = np.asarray(labelling(batch))
         valid = batch["segment_ids"] > 0
         other, total = other + int((found != batch["codes"])[valid].sum()), total + int(valid.sum())
-    rows = [
-        [side, *spread(own.wall[1:]), float(np.median(own.processor[1:])), (own.temporary(batch) or 0) / 1e9]
-        for side, own in sides.items()
-    ]
-    print(text_table(["pretraining step", "seconds", "from", "to", "processor s", "temporary GB"], rows))
+    rows = [[side, *spread(own.wall[1:]), *spread(own.processor[1:])] for side, own in sides.items()]
+    headers = ["pretraining step", "seconds", "from", "to", "processor s", "from", "to"]
+    print(text_table(headers, rows))
     labelled, kept = sides.values()
-    print(f"seconds, ratio in turns: {spread(np.divide(kept.wall, labelled.wall)[1:])}")
+    for name in ("wall", "processor"):
+        ratios = np.divide(getattr(kept, name), getattr(labelled, name))[1:]
+        print(f"{name}, ratio in turns: {' / '.join(f'{value:.2f}' for value in spread(ratios))} (median, from, to)")
     equal = int(np.logical_and.accumulate(np.equal(labelled.losses, kept.losses)).sum())
     print(f"losses equal to the bit in the first {equal} of {steps + 1} steps")
     print(f"{other:,} of {total:,} patches get another code in their packed row ({other / total:.2%})")
