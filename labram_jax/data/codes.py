@@ -9,7 +9,6 @@ says to which, by digests, and the name of the folder means nothing.
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -32,11 +31,13 @@ from labram_jax.data.schema import (
 from labram_jax.data.signal import Stretch
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.data.windows import stride_samples
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
+from labram_jax.jsonfile import read_json, write_json
 
 INFO_FILE = "codes.json"
 FORMAT = 1
 _PARTIAL = ".partial"
+_ADVICE = "remove {} and tokenize again"
 # Pieces whose beginnings are in memory at one time while a corpus is digested.
 _PIECES = 256
 
@@ -68,8 +69,7 @@ class CodesInfo:
     windows: Mapping[str, int]
 
     def write(self, folder: Path) -> None:
-        content = {"format": FORMAT, **asdict(self)}
-        (folder / INFO_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / INFO_FILE, {"format": FORMAT, **asdict(self)})
 
     @property
     def name(self) -> str:
@@ -109,12 +109,13 @@ class KeptCodes:
         expected = (len(montage), len(montage.electrodes), montage.seconds)
         try:
             codes = WindowCodes(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is missing or damaged: remove {self.folder} and tokenize again.") from error
+        except FileNotFoundError as error:
+            raise DamageError(f"{path} is missing", _ADVICE.format(self.folder)) from error
+        except ValueError as error:  # too short for its header, or for what that says
+            raise DamageError(f"{path} is not what was written", _ADVICE.format(self.folder)) from error
         if codes.shape != expected:
-            raise InputError(
-                f"{path} holds codes of shape {codes.shape} instead of {expected}: remove {self.folder} and tokenize "
-                "again."
+            raise DamageError(
+                f"{path} holds codes of shape {codes.shape} instead of {expected}", _ADVICE.format(self.folder)
             )
         return codes
 
@@ -214,15 +215,14 @@ def _beginnings(corpus: Corpus, montage: MontageInfo) -> Iterator[np.ndarray]:
 
 
 def _read(path: Path) -> CodesInfo:
+    advice = _ADVICE.format(path.parent)
+    content = read_json(path, advice)
+    if (version := content.pop("format", None)) != FORMAT:
+        raise InputError(
+            f"The codes in {path.parent} have format {version!r}, but this version reads {FORMAT}: {advice}."
+        )
     try:
-        content: dict = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("format")
         montages = {name: WindowShape(**shape) for name, shape in content.pop("montages").items()}
-        if version == FORMAT:
-            return CodesInfo(**content, montages=montages)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: remove {path.parent} and tokenize again.") from error
-    raise InputError(
-        f"The codes in {path.parent} have format {version!r}, but this version reads {FORMAT}: remove the folder and "
-        "tokenize again."
-    )
+        return CodesInfo(**content, montages=montages)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamageError(f"{path} is damaged, since it does not say what the codes are of", advice) from error

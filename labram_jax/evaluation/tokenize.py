@@ -19,6 +19,7 @@ from labram_jax.data.remote import is_address
 from labram_jax.data.schema import CODES_FOLDER
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
+from labram_jax.lock import held
 from labram_jax.parallel.sharding import make_mesh, put_batch
 from labram_jax.progress import Progress
 from labram_jax.runs import read_tokenizer
@@ -57,7 +58,10 @@ def tokenize(
     counts = {own.split: len(own) for own in windows}
     info = codes.CodesInfo(digest, dtype, codes.corpus_digest(opened), shapes, counts)
     kept = codes.KeptCodes(opened.path / CODES_FOLDER / info.name, info)
-    _keep(kept, windows, variables, config)
+    kept.folder.parent.mkdir(exist_ok=True)
+    with held(kept.folder.with_name(f"{info.name}.lock"), f"the folder {kept.folder}"):
+        if kept not in codes.codes_of(opened):  # another process may have kept them while this one waited
+            _keep(kept, windows, variables, config)
     size = sum(path.stat().st_size for path in kept.folder.iterdir())
     elsewhere = f"; for other machines, copy this folder to {opened.address}/{CODES_FOLDER}"
     return f"{kept} are kept in {kept.folder} ({size / 1e6:.1f} MB){elsewhere if is_address(corpus) else ''}"
@@ -87,37 +91,38 @@ def _write(
     path: Path,
     dtype: type[np.signedinteger],
     windows: Windows,
-    labelled: Iterator[tuple[int, Int[np.ndarray, " patches"]]],
+    labelled: Iterator[Int[np.ndarray, " patches"]],
     progress: Progress,
 ) -> None:
-    """Writes the codes of one montage's windows, under a temporary name until they are whole."""
+    """Writes the codes of one montage's windows in order, under a temporary name until they are whole."""
     (montage,) = windows.montages
     shape = (len(montage), len(montage.electrodes), montage.seconds)
+    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     part = path.with_suffix(".part")
-    kept = np.lib.format.open_memmap(part, "w+", dtype, shape)
-    for number, found in labelled:
-        kept[number] = _with_bad(found, montage.index.bad(montage.index.place(number)), shape[1:])
-        progress.update()
-    kept.flush()
+    with part.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        for number, found in enumerate(labelled):
+            bad = montage.index.bad(montage.index.place(number))
+            file.write(_with_bad(found, bad, shape[1:]).astype(dtype).tobytes())
+            progress.update()
     part.rename(path)
 
 
-def _labelled(program: Program, model: tuple, windows: Windows) -> Iterator[tuple[int, Int[np.ndarray, " patches"]]]:
-    """The number of every window, and the codes of its good electrodes' patches."""
+def _labelled(program: Program, model: tuple, windows: Windows) -> Iterator[Int[np.ndarray, " patches"]]:
+    """The codes of the good electrodes' patches of every window, in order."""
     data, readback = program.stage.config.data, Readback()
     shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}
     batches = pipeline.batches(pipeline.evaluation([windows], **shape), 0, data.threads, data.prefetch)
     for number, batch in enumerate(batches):
-        yield from _windows_of(readback.add(number, program.evaluate_batch(*model, put_batch(batch, program.mesh))))
-    yield from _windows_of(readback.rest())
+        yield from _by_window(readback.add(number, program.evaluate_batch(*model, put_batch(batch, program.mesh))))
+    yield from _by_window(readback.rest())
 
 
-def _windows_of(results: list[tuple[int, Statistics]]) -> Iterator[tuple[int, Int[np.ndarray, " patches"]]]:
+def _by_window(results: list[tuple[int, Statistics]]) -> Iterator[Int[np.ndarray, " patches"]]:
     for _, found in results:
-        ids = found.rows["window_ids"]
-        for row, segment in np.argwhere(ids >= 0):
-            slots = found.rows["segment_ids"][row] == segment + 1
-            yield int(ids[row, segment]), found.rows["codes"][row, slots]
+        for codes_of_row, segment_ids in zip(found.rows["codes"], found.rows["segment_ids"], strict=True):
+            for segment in range(1, segment_ids.max() + 1):
+                yield codes_of_row[segment_ids == segment]
 
 
 def _with_bad(

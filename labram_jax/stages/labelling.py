@@ -23,6 +23,6 @@ class LabellingStage(Stage):
         return self.model.init(key, empty_batch())
 
     def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
-        """The code of every slot, meaningless in padding, beside what says whose slots they are."""
+        """The code of every slot, meaningless in padding, beside the number of its segment."""
         codes = self.model.apply(variables, self.stream(batch), method=TokenizerModel.encode)
-        return Statistics(rows={"codes": codes, **{name: batch[name] for name in ("segment_ids", "window_ids")}})
+        return Statistics(rows={"codes": codes, "segment_ids": batch["segment_ids"]})

@@ -162,8 +162,8 @@ def test_signal_that_was_cleaned_in_another_way_is_another_state(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda path: path.unlink(), "missing or damaged: remove .* and tokenize again"),
-        (lambda path: path.write_bytes(path.read_bytes()[:200]), "missing or damaged"),
+        (lambda path: path.unlink(), "is missing: remove .* and tokenize again"),
+        (lambda path: path.write_bytes(path.read_bytes()[:200]), "is not what was written"),
         (lambda path: np.save(path, np.zeros((1, 3, 2), np.int16)), r"shape \(1, 3, 2\) instead of \(8, 3, 2\)"),
     ],
 )
@@ -177,7 +177,13 @@ def test_damaged_codes_are_refused(tmp_path, damage, sentence):
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("{}", "damaged"), ("[1]", "damaged"), ("{", "damaged"), ('{"format": 9, "montages": {}}', "have format 9")],
+    [
+        ("{}", "have format None"),
+        ('{"format": 1}', "does not say what the codes are of"),
+        ("[1]", "holds no object: remove"),
+        ("{", "is no JSON"),
+        ('{"format": 9, "montages": {}}', "have format 9"),
+    ],
 )
 def test_a_description_that_says_nothing_is_refused(tmp_path, content, sentence):
     corpus = noise_corpus(tmp_path / "corpus")
