@@ -73,8 +73,8 @@ def kept_codes(stage: PretrainingStage, corpora: list[Corpus]) -> tuple[list[Kep
         return kept, "the tokenizer does not run: the codes of all windows are kept beside the corpora"
     if config.kept_codes == "required":
         raise InputError(
-            f'kept_codes is "required", but {reason}: give the windows and the '
-            "compute.dtype with which `labram-jax tokenize` was called, or call it again."
+            f'kept_codes is "required", but {reason}: give the windows and the compute.dtype with which `labram-jax '
+            "tokenize` was called, or call it again."
         )
     if not any(map(codes_of, corpora)):
         return [], None  # who never kept codes need not hear of it
