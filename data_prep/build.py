@@ -3,7 +3,6 @@
 import bisect
 import hashlib
 import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,19 +16,19 @@ from jaxtyping import Float64
 
 from data_prep.beam import beam_workers
 from data_prep.finish import finish
+from data_prep.partial import partial
 from data_prep.report import BuildReport, count_windows
 from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, prepare_shard, printable
 from data_prep.survey import Survey, SurveyJob, montages, shards, survey
 from data_prep.table import CorpusTable, split_table
 from data_prep.workers import RunAll, processes
-from labram_jax.data.schema import CORPUS_FILE, FORMAT, RATE_HZ, RECORD_SAMPLES
+from labram_jax.data.schema import FORMAT, RATE_HZ, RECORD_SAMPLES, CorpusInfo
+from labram_jax.data.tables import Tables
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
 # Raised when the same table would give other shards than before, so that old ones are not mixed with new ones.
 _RECIPE_VERSION = 2
-_FINGERPRINT_FILE = "fingerprint.json"
-_SHARDS_FOLDER = "shards"
 
 
 def build(
@@ -45,52 +44,60 @@ def build(
 
     `beam` holds Beam's pipeline options; None keeps the work on this machine. The bytes do not depend on who does it.
     A recording that cannot be used, whatever it raises, is listed with its reason and stops nothing. The work happens
-    in `out.partial` shard by shard: a build that was killed continues there if table and files are the same. `out`
-    appears when all is whole; with `overwrite` it then takes the place of a corpus that is there.
+    in `out.partial` (`data_prep.partial`) shard by shard: a build that was killed, wherever, goes on there if table and
+    files are the same. `out` appears when all is whole; with `overwrite` it then takes the place of a corpus that is
+    there.
 
     Raises:
       InputError: `out` is taken, the table cannot be split, or nothing at all is usable; then nothing is left behind.
+      OSError: another process builds `out`, or the storage fails, of which no finished shard is lost.
     """
-    out = Path(out)
-    _check_out(out, overwrite)
     files = _files(table.rows)
     if not files:
         raise _nothing_usable(table, _unusable(table))
     # Where lengths do not matter it is split before any file is opened: faults are told at once, and the outcome does
     # not depend on which files can be read.
     split = None if table.split.by == "time" else split_table(table.rows, table.split, {})
+    out = Path(out)
     workers = processes(min(jobs, len(files))) if beam is None else beam_workers(beam, out, [f.path for f in files])
-    with workers as run_all:
-        surveys = _survey_all(table, files, run_all)
-        if all(seen.reason is not None for seen in surveys):
-            raise _nothing_usable(table, _reports(files, surveys, [], {}) + _unusable(table))
-        spans = _usable_spans(table, split, files, surveys)
-        usable = {place: seen for place, seen in enumerate(surveys) if seen.reason is None}
-        found = montages(usable)
-        partial = out.with_name(f"{out.name}.partial")
-        _start_or_continue(partial, _fingerprint(table, files, recordings_per_shard))
-        shard_jobs = shards(found, files, usable, table.recipe, partial / _SHARDS_FOLDER, recordings_per_shard)
-        results = _prepare_all(shard_jobs, run_all)
-    seconds = {files[place].recording: seen.seconds for place, seen in usable.items()}
-    reports = _reports(files, surveys, results, _notes(table.rows, seconds)) + _unusable(table)
-    if all(report.reason is not None for report in reports):
-        shutil.rmtree(partial)
-        raise _nothing_usable(table, reports)
-    info, tables = finish(table, spans, found, results, partial)
-    report = BuildReport(out, info, tuple(reports), tables, count_windows(partial, info, tables))
-    report.write(partial)
-    _put_in_place(partial, out)
+    with partial(out) as own:
+        if not own.in_place:
+            own.check_out(overwrite)
+        with workers as run_all:
+            surveys = _survey_all(table, files, run_all)
+            if all(seen.reason is not None for seen in surveys):
+                raise _nothing_usable(table, _reports(files, surveys, [], {}) + _unusable(table))
+            spans = _usable_spans(table, split, files, surveys)
+            usable = {place: seen for place, seen in enumerate(surveys) if seen.reason is None}
+            found = montages(usable)
+            fingerprint = _fingerprint(table, files, recordings_per_shard)
+            shard_jobs = shards(found, files, usable, table.recipe, own.shards, recordings_per_shard, fingerprint)
+            plan = _digest([fingerprint, *(job.name for job in shard_jobs)])
+            if (reports := own.done(plan)) is not None:
+                report = _read_report(out, own.corpus if own.corpus.exists() else out, reports)
+                own.put_in_place()
+                return report
+            own.check_out(overwrite)
+            own.start(plan, shard_jobs)
+            results = _prepare_all(shard_jobs, run_all)
+        seconds = {files[place].recording: seen.seconds for place, seen in usable.items()}
+        reports = _reports(files, surveys, results, _notes(table.rows, seconds)) + _unusable(table)
+        if all(report.reason is not None for report in reports):
+            own.discard()
+            raise _nothing_usable(table, reports)
+        info, tables = finish(table, spans, found, results, own.corpus)
+        report = BuildReport(out, info, tuple(reports), tables, count_windows(own.corpus, info, tables))
+        report.write(own.corpus)
+        own.finish(reports)
+        own.put_in_place()
     return report
 
 
-def _check_out(out: Path, overwrite: bool) -> None:
-    """An existing folder is touched only on request, and only when it is a corpus."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not overwrite:
-        raise InputError(f"{out} exists already: choose another folder, or ask to overwrite it.")
-    if not (out / CORPUS_FILE).is_file():
-        raise InputError(f"{out} exists and is not a corpus: it will not be overwritten; choose another folder.")
+def _read_report(out: Path, folder: Path, reports: Sequence[RecordingReport]) -> BuildReport:
+    """Returns the report of a whole corpus in `folder`, which is to be `out`."""
+    info = CorpusInfo.read(folder)
+    tables = Tables.read(folder, info)
+    return BuildReport(out, info, tuple(reports), tables, count_windows(folder, info, tables))
 
 
 def _files(rows: pd.DataFrame) -> list[RecordingFile]:
@@ -193,6 +200,10 @@ def _fingerprint(table: CorpusTable, files: Sequence[RecordingFile], recordings_
         *(versions, table.name, list(table.rows.columns), rows, asdict(table.recipe), asdict(table.split)),
         *(table.classes, _states({file.path for file in files}), recordings_per_shard),
     ]
+    return _digest(content)
+
+
+def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, default=_name_of).encode()).hexdigest()
 
 
@@ -223,30 +234,6 @@ def _names(folder: Path) -> list[str]:
 
 def _name_of(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}" if callable(value) else str(value)
-
-
-def _start_or_continue(partial: Path, fingerprint: str) -> None:
-    """Keeps the shards of an interrupted build of the same table; removes those of another."""
-    file = partial / _FINGERPRINT_FILE
-    if partial.exists():
-        if not file.is_file():
-            raise InputError(f"{partial} is in the way and no interrupted build: move it away.")
-        if file.read_text(encoding="utf-8") == fingerprint:
-            return
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    file.write_text(fingerprint, encoding="utf-8")
-
-
-def _put_in_place(partial: Path, out: Path) -> None:
-    shutil.rmtree(partial / _SHARDS_FOLDER)
-    (partial / _FINGERPRINT_FILE).unlink()
-    replaced = out.with_name(f"{out.name}.replaced")
-    if out.exists():
-        shutil.rmtree(replaced, ignore_errors=True)
-        out.rename(replaced)
-    partial.rename(out)
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _nothing_usable(table: CorpusTable, reports: Sequence[RecordingReport]) -> InputError:

@@ -37,7 +37,7 @@ class ShardJob:
     """The recordings of one shard and everything that turns them into records.
 
     The files are `folder/name.array_record`, `folder/name.npy` (quality) and, last of all, the report
-    `folder/name.json`.
+    `folder/name.json`; `name` holds a digest of all that decides what is in them.
     """
 
     folder: Path
@@ -206,10 +206,10 @@ def _write_report(path: Path, report: ShardReport) -> None:
 
 def _read_report(path: Path) -> ShardReport:
     content = json.loads(path.read_text(encoding="utf-8"))
-    return ShardReport(content["records"], [_recording_report(entry) for entry in content["recordings"]])
+    return ShardReport(content["records"], [recording_report(entry) for entry in content["recordings"]])
 
 
-def _recording_report(entry: dict[str, Any]) -> RecordingReport:
-    """JSON knows no tuples."""
+def recording_report(entry: dict[str, Any]) -> RecordingReport:
+    """Returns the report whose `asdict` went through JSON, which knows no tuples."""
     pairs = {name: [tuple(values) for values in entry[name]] for name in ("pieces", "excluded")}
     return RecordingReport(**{**entry, **pairs})

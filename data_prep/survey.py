@@ -1,5 +1,7 @@
 """Looks at the headers of all recordings before any is prepared, and deals them out into shards."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +78,12 @@ def shards(
     recipe: Recipe,
     folder: Path,
     recordings_per_shard: int,
+    fingerprint: str,
 ) -> list[ShardJob]:
-    """Deals the recordings of each montage out into shards, in order; long ones fill one sooner."""
+    """Deals the recordings of each montage out into shards, in order; long ones fill one sooner.
+
+    `fingerprint` stands for the recipe and the contents of the files: it goes into the shards' names.
+    """
     jobs = []
     for montage in found:
         batches: list[list[int]] = []
@@ -92,7 +98,7 @@ def shards(
         jobs += [
             ShardJob(
                 folder=folder / montage.name,
-                name=f"{number:05d}",
+                name=f"{number:05d}-{_digest(fingerprint, montage, [files[place] for place in batch])}",
                 recipe=recipe,
                 recordings=tuple(files[place] for place in batch),
                 electrodes=montage.electrodes,
@@ -100,3 +106,8 @@ def shards(
             for number, batch in enumerate(batches)
         ]
     return jobs
+
+
+def _digest(fingerprint: str, montage: Montage, files: Sequence[RecordingFile]) -> str:
+    content = [fingerprint, montage.electrodes, files]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]

@@ -16,22 +16,38 @@ _NO_LOCKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOL
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, remove: bool = False) -> Iterator[None]:
     """Holds the lock file `path` of `what`; the system lets go of it when the process ends, in whatever way.
 
-    A file system without locks, such as most mounted buckets, holds nobody off. Raises OSError where another process
-    still holds the lock after a while: it may be on its way out, or on a host that died and still counts as its holder.
+    `remove` takes the file away at the end. A file system without locks, such as most mounted buckets, holds nobody
+    off. Raises OSError where another process still holds the lock after a while: it may be on its way out, or on a host
+    that died and still counts as its holder.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        _take(descriptor, path, what)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int, path: Path, what: str) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            _take(descriptor, deadline, what)
+            if not _is_at(descriptor, path):
+                continue  # its last holder has removed it meanwhile
+            try:
+                yield
+            finally:
+                if remove:
+                    path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _take(descriptor: int, deadline: float, what: str) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,7 +54,7 @@ PROJECT = {
     ),
     "data_prep": (
         *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
-        *("labram_jax.errors", "labram_jax.jsonfile", "labram_jax.montage", "labram_jax.progress"),
+        *("labram_jax.errors", "labram_jax.jsonfile", "labram_jax.lock", "labram_jax.montage", "labram_jax.progress"),
         "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
     "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),

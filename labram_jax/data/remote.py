@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
@@ -86,6 +86,11 @@ def _listing(store: AbstractFileSystem, root: str, address: str) -> Listing:
     listing = {
         name.removeprefix(root).lstrip("/"): (int(entry["size"]), _version(entry)) for name, entry in found.items()
     }
+    outside = [name for name in listing if ".." in PurePosixPath(name).parts]
+    if outside:
+        raise InputError(
+            f"{address} holds an object called {outside[0]!r}, whose copy would lie outside of the corpus: remove it."
+        )
     if CORPUS_FILE not in listing:
         raise InputError(f"{address} is not a corpus (it holds no {CORPUS_FILE}): copy there what `prepare` wrote.")
     return listing

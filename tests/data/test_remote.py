@@ -119,3 +119,10 @@ def test_what_cannot_be_fetched_is_told(bucket, cache, monkeypatch):
     monkeypatch.setattr(remote.shutil, "disk_usage", lambda _: remote.shutil._ntuple_diskusage(1, 1, 0))
     with refuses(f"make room, or set {remote.CACHE}"):
         remote.local_folder(ADDRESS)
+
+
+def test_an_object_whose_copy_would_lie_elsewhere_is_refused(bucket, cache):
+    bucket.store["/bucket/eeg/small/a/../../../evil"] = bucket.store["/bucket/eeg/small/corpus.json"]
+    with refuses(r"an object called 'a/\.\./\.\./\.\./evil', whose copy would lie outside of the corpus"):
+        remote.local_folder(ADDRESS)
+    assert not cache.exists()

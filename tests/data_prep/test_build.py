@@ -5,6 +5,8 @@ import math
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,7 +240,7 @@ def test_an_interrupted_build_of_another_table_or_of_other_files_starts_anew(tab
             patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
             with pytest.raises(SystemExit):
                 build(interrupted, tmp_path / "out")
-        return (tmp_path / "out.partial" / "fingerprint.json").read_text()
+        return (tmp_path / "out.partial" / "plan").read_text()
 
     first = interrupt(table)
     assert interrupt(table) == first
@@ -372,6 +374,7 @@ def test_what_is_there_is_replaced_only_on_request_and_only_by_something_whole(t
     with refuses("not a corpus"):
         build(table, tmp_path / "diary", overwrite=True)
     (tmp_path / "other.partial").mkdir()
+    (tmp_path / "other.partial" / "monday.txt").write_text("dear diary")
     with refuses("in the way"):
         build(table, tmp_path / "other")
 
@@ -446,3 +449,39 @@ def test_preparing_never_imports_jax():
     code = "import sys, data_prep.prepare; print({'jax', 'grain', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_second_builder_is_refused_and_the_first_unharmed(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("labram_jax.lock.PATIENCE_SECONDS", 0.1)
+    out, opened, go_on = tmp_path / "out", threading.Event(), threading.Event()
+
+    def opening(path, part, unit):
+        opened.set()
+        assert go_on.wait(60)
+        return open_arrays(path, part, unit)
+
+    slow = replace(table, recipe=replace(RECIPE, open=opening))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(build, slow, out)
+        assert opened.wait(60)
+        for plan in (table, replace(table, window_seconds=2)):
+            with pytest.raises(OSError, match=rf"The corpus .*out is in use by process {os.getpid()} on"):
+                build(plan, out, overwrite=True)
+        go_on.set()
+        first.result()
+    build(table, tmp_path / "straight")
+    assert contents(out) == contents(tmp_path / "straight")
+    assert not (tmp_path / "out.lock").exists()
+
+
+def test_shards_of_another_plan_are_never_taken(table, paths, tmp_path, monkeypatch):
+    """A recording that could not be opened for a while changes what each shard holds, under one number."""
+    paths[0].rename(tmp_path / "away")
+    with monkeypatch.context() as patch:
+        patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            build(table, tmp_path / "out", recordings_per_shard=1)
+    (tmp_path / "away").rename(paths[0])
+    assert not build(table, tmp_path / "out", recordings_per_shard=1).unusable
+    build(table, tmp_path / "straight", recordings_per_shard=1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "straight")

@@ -48,8 +48,8 @@ def test_shards_hold_so_many_recordings_and_long_ones_fewer(tmp_path):
     surveys[4] = Survey(PAIR, 1e6)
 
     def dealt(recordings_per_shard: int) -> list[tuple[str, str, str]]:
-        jobs = shards(montages(surveys), files, surveys, RECIPE, tmp_path, recordings_per_shard)
-        return [(job.folder.name, job.name, "".join(file.recording for file in job.recordings)) for job in jobs]
+        jobs = shards(montages(surveys), files, surveys, RECIPE, tmp_path, recordings_per_shard, "")
+        return [(job.folder.name, job.name[:5], "".join(file.recording for file in job.recordings)) for job in jobs]
 
     single = ("1ch", "00000", "d")
     assert dealt(2) == [
