@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from data_prep.beam import beam_workers
 from data_prep.finish import finish
 from data_prep.partial import partial
 from data_prep.report import BuildReport, count_windows
-from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, prepare_shard, printable
+from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, died, prepare_shard, printable
 from data_prep.survey import Survey, SurveyJob, montages, shards, survey
 from data_prep.table import CorpusTable, split_table
 from data_prep.workers import RunAll, processes
@@ -113,7 +113,7 @@ def _survey_all(table: CorpusTable, files: Sequence[RecordingFile], run_all: Run
     surveys: list[Survey] = [Survey()] * len(files)
     with Progress(f"{table.name}: headers", len(files)) as progress:
         for place, seen in run_all(survey, [SurveyJob(table.recipe, file) for file in files]):
-            surveys[place] = seen
+            surveys[place] = Survey(reason=died(files[place])) if seen is None else seen
             progress.update()
     return surveys
 
@@ -144,10 +144,25 @@ def _prepare_all(shard_jobs: Sequence[ShardJob], run_all: RunAll) -> list[tuple[
             progress.write(f"continuing an interrupted build: {finished} of {total} recordings are prepared already")
         seconds = 0.0
         for place, report in run_all(prepare_shard, shard_jobs):
+            report = _without_deadly(shard_jobs[place], run_all) if report is None else report
             reports[place] = report
             seconds += sum(samples for entry in report.recordings for _, samples in entry.pieces) / RATE_HZ
             progress.update(len(shard_jobs[place].recordings), f"{seconds / 3600:.2f} h of signal")
     return [(job, reports[place]) for place, job in enumerate(shard_jobs)]
+
+
+def _without_deadly(job: ShardJob, run_all: RunAll) -> ShardReport:
+    """Makes a shard of which processes die without the recordings that are to blame."""
+    files = job.recordings
+    trials = [replace(job, name=f"{job.name}.trial-{place}", recordings=(file,)) for place, file in enumerate(files)]
+    deadly = frozenset(files[place].recording for place, report in run_all(prepare_shard, trials) if report is None)
+    _, report = next(iter(run_all(prepare_shard, [replace(job, deadly=deadly)])))
+    if report is None:
+        raise InputError(
+            f"The process that prepares {files[0].path} and the recordings after it died, probably for want of memory: "
+            "start the command again with fewer --jobs; finished shards are kept."
+        )
+    return report
 
 
 def _notes(rows: pd.DataFrame, seconds: Mapping[str, float]) -> Mapping[str, Sequence[str]]:

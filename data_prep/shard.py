@@ -37,7 +37,8 @@ class ShardJob:
     """The recordings of one shard and everything that turns them into records.
 
     The files are `folder/name.array_record`, `folder/name.npy` (quality) and, last of all, the report
-    `folder/name.json`; `name` holds a digest of all that decides what is in them.
+    `folder/name.json`; `name` holds a digest of all that decides what is in them. `deadly` are the names of recordings
+    that are not opened, since the process that does so dies.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class ShardJob:
     recipe: Recipe
     recordings: tuple[RecordingFile, ...]
     electrodes: tuple[str, ...]
+    deadly: frozenset[str] = frozenset()
 
     @property
     def records_file(self) -> Path:
@@ -122,6 +124,14 @@ def reason_of(error: Exception) -> str:
     return f"It cannot be prepared ({type(error).__name__}{f': {text}' if text else ''})."
 
 
+def died(file: RecordingFile) -> str:
+    """Returns the reason of a recording of which processes die."""
+    return (
+        f"The process that reads {printable(str(file.path))} dies, also when nothing else runs: the file may be "
+        "damaged so that its reader crashes, or need more memory than there is."
+    )
+
+
 def prepare_shard(job: ShardJob) -> ShardReport:
     """Prepares the recordings of one shard and writes its files; a finished shard is read, not made again."""
     if job.report_file.exists():
@@ -144,6 +154,8 @@ def _records(
         report = RecordingReport(str(file.path), file.recording, file.subject)
         reports.append(report)
         try:
+            if file.recording in job.deadly:
+                raise InputError(died(file))
             cleaned = _clean(job, file, report)
         except Exception as error:  # one recording never ends a build, whatever its reader meets
             report.reason = reason_of(error)

@@ -61,11 +61,6 @@ def open_arrays(path: Path, part: str, unit: str | None) -> Reader:
     return ArrayReader(content["microvolts"], content["names"].tolist(), float(content["rate"]))
 
 
-def open_and_die(path: Path, part: str, unit: str | None) -> Reader:
-    """Ends the process that reads, as the system does with one that takes too much memory."""
-    os._exit(1)
-
-
 def open_and_tell(path: Path, part: str, unit: str | None) -> Reader:
     """Opens a recording and adds a line to a tale in the folder above: is jax loaded, and in which process."""
     with (path.parents[1] / "tale.txt").open("a") as tale:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow_datasets as tfds
-from made_up import MONTAGE, noise, open_and_die, open_arrays, reader_of, write_arrays
+from made_up import MONTAGE, noise, open_arrays, reader_of, write_arrays
 from sentences import refuses
 
 from data_prep.build import build
@@ -400,10 +401,49 @@ def test_values_too_large_for_float16_are_lost_there(tmp_path):
     assert wide.windows == {"train": 2} and not wide.dropped
 
 
-def test_a_process_that_dies_is_one_sentence(table, tmp_path):
-    with refuses("fewer --jobs"):
-        build(replace(table, recipe=replace(RECIPE, open=open_and_die)), tmp_path / "out", jobs=2)
-    assert not (tmp_path / "out").exists()
+class Died(BaseException):
+    """What a reader raises here where it would end its process."""
+
+
+@contextmanager
+def mortal_processes(jobs):
+    """In place of `workers.processes`: runs jobs here, and gives None for those in which a process would die."""
+
+    def attempt(function, item):
+        try:
+            return function(item)
+        except Died:
+            return None
+
+    yield lambda function, items: ((place, attempt(function, item)) for place, item in enumerate(items))
+
+
+def test_a_recording_that_ends_its_process_is_a_reason(paths, tmp_path, monkeypatch):
+    """One dies while its header is read, one later; those beside them, also in its shard, are as without it."""
+
+    def opening(path, part, unit):
+        reader = open_arrays(path, part, unit)
+        if path.stem == "b":
+            raise Died
+        if path.stem == "c":
+            reader.header = replace(reader.header, pieces=Deadly())
+        return reader
+
+    class Deadly:
+        def __iter__(self):
+            raise Died
+
+    rows = [span(path) for path in paths]
+    with monkeypatch.context() as patch:
+        patch.setattr("data_prep.build.processes", mortal_processes)
+        report = build(table_of(rows, recipe=replace(RECIPE, open=opening)), tmp_path / "out", jobs=2)
+    reasons = [(entry.recording, "dies, also when nothing else runs" in entry.reason) for entry in report.unusable]
+    assert reasons == [("b", True), ("c", True)]
+    build(table_of([rows[0], rows[3]]), tmp_path / "straight")
+    for montage, name in (("6ch", "a"), ("2ch", "d")):
+        ours, theirs = (signal_of(tmp_path / out, montage, name) for out in ("out", "straight"))
+        np.testing.assert_array_equal(ours, theirs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "recordings", "straight"]
 
 
 def test_vector_labels_and_missing_labels(paths, tmp_path):
