@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
+from data_prep.readers.reader import HIGHEST_RATE_HZ
 from labram_jax.data.schema import QUALITY, RATE_HZ, QualityLimits
 from labram_jax.errors import InputError
 
@@ -20,6 +21,11 @@ def check_rate(rate_hz: float) -> None:
         raise InputError(
             f"It has {rate_hz:g} samples a second, too few for EEG (at least {LOWEST_RATE_HZ:g}): the file's rate may "
             "be wrong, or it holds a trend."
+        )
+    if rate_hz > HIGHEST_RATE_HZ:
+        raise InputError(
+            f"It has {rate_hz:g} samples a second, too many for EEG (at most {HIGHEST_RATE_HZ:g}): the file's rate may "
+            "be wrong."
         )
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from data_prep.options import ElectrodeOptions, SplitOptions
 from data_prep.readers.hdf5_reader import group_header, open_group
+from data_prep.readers.mne_reader import cause
 from data_prep.sources.files import Unusable, find_files, recording_name
 from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, RATE_HZ
@@ -100,8 +101,8 @@ def _groups(file: Path, name: str, options: Options, unusable: list[Unusable]) -
                     unusable.append((f"{file}/{group}", str(error)))
                 else:
                     spans.append(Span(file, own, own, start=start, stop=stop, part=group))
-    except OSError as error:
-        unusable.append((str(file), f"{file} is not an HDF5 file ({error}); obtain it again."))
+    except Exception as error:  # h5py raises whatever parsing a damaged file meets
+        unusable.append((str(file), f"{file} is not an HDF5 file ({cause(error)}); obtain it again."))
     return spans
 
 

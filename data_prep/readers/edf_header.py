@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from data_prep.readers.reader import HIGHEST_RATE_HZ
 from labram_jax.errors import InputError
 
 _FIXED_BYTES = 256
@@ -107,6 +108,12 @@ def _check(header: EdfHeader, kind: str, records: int) -> None:
         raise InputError(
             f"{path} says that its records last {header.record_seconds:g} s, so its sampling rate is unknown: "
             "obtain or export it with the right header."
+        )
+    fastest = max(map(header.rate_hz, range(signals)))
+    if fastest > HIGHEST_RATE_HZ:
+        raise InputError(
+            f"{path} says that each of its {records} records lasts {header.record_seconds:g} s, so that it has "
+            f"{fastest:g} samples a second, more than any EEG ({HIGHEST_RATE_HZ:g}): export it with the right header."
         )
     record_bytes = sum(header.samples) * header.sample_bytes
     size = path.stat().st_size

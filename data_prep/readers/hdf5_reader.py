@@ -11,9 +11,13 @@ import h5py
 import numpy as np
 from jaxtyping import Float64
 
+from data_prep.readers.mne_reader import cause
 from data_prep.readers.reader import Header, Reader
 from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
+
+# EEG shrinks by less than this in a file; HDF5 makes up what is not stored.
+_MOST_SHRUNK = 1000
 
 
 def open_group(path: Path, part: str, unit: str | None = None) -> Reader:
@@ -25,8 +29,10 @@ def open_group(path: Path, part: str, unit: str | None = None) -> Reader:
     try:
         with h5py.File(path, "r") as file:
             return _GroupReader(path, part, group_header(file, part, path))
-    except OSError as error:
-        raise InputError(f"{path} is not an HDF5 file ({error}); obtain it again.") from error
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises whatever parsing a damaged file meets
+        raise InputError(f"{path} is not an HDF5 file ({cause(error)}); obtain it again.") from error
 
 
 class _GroupReader(Reader):
@@ -38,9 +44,9 @@ class _GroupReader(Reader):
         try:
             with h5py.File(self._path, "r") as file:
                 return file[self._group]["eeg"][:, start:stop].astype(np.float64)[rows]
-        except OSError as error:
+        except Exception as error:
             raise InputError(
-                f"{self._path}, group {self._group!r} cannot be read ({error}); obtain the file again."
+                f"{self._path}, group {self._group!r} cannot be read ({cause(error)}); obtain the file again."
             ) from error
 
 
@@ -52,8 +58,16 @@ def group_header(file: h5py.File, group: str, path: Path) -> Header:
         shape = eeg.shape
         rate = float(eeg.attrs["rsFreq"])
         channels = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in eeg.attrs["chOrder"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where} has not the layout of the official scripts ({error}); prepare it anew.") from error
+        stored = eeg.id.get_storage_size()
+        described = eeg.nbytes
+    except Exception as error:  # h5py raises whatever parsing a damaged file meets
+        raise InputError(
+            f"{where} has not the layout of the official scripts ({cause(error)}); prepare it anew."
+        ) from error
+    if described > _MOST_SHRUNK * stored:
+        raise InputError(
+            f"{where} is said to hold {described} bytes, of which {stored} are stored: obtain the file again."
+        )
     if rate != RATE_HZ:
         raise InputError(f"{where} is at {rate:g} Hz, but the official files are at {RATE_HZ} Hz; resample it.")
     if len(shape) != 2 or shape[0] != len(channels):

@@ -85,7 +85,9 @@ def read_window(path: Path) -> tuple[Layout, np.ndarray, int]:
             f"{path} holds {getattr(signal, 'dtype', 'no')} numbers of shape {list(getattr(signal, 'shape', ()))}, but "
             f"the official windows are floats {list(shape)}; prepare it from the recordings."
         )
-    label = np.asarray(content.get(layout.label)).reshape(-1)
+    label = content.get(layout.label)
+    # Lists that hold each other would become an array of any size.
+    label = np.asarray(label if isinstance(label, int | float | np.ndarray) else None).reshape(-1)
     if (
         label.size != 1
         or label.dtype.kind not in "iuf"

@@ -10,6 +10,9 @@ from jaxtyping import Float64
 
 from labram_jax.errors import InputError
 
+# No amplifier takes more samples a second: a header that says so is wrong, and its filters would fill any memory.
+HIGHEST_RATE_HZ = 200_000.0
+
 
 class Annotation(NamedTuple):
     """Something that the recording says of one of its stretches, in seconds from its first sample."""

@@ -48,7 +48,12 @@ _ORDERS = MappingProxyType({"|": "", "<": "<", ">": ">"})
 
 
 def brief(value: object) -> str:
-    """A value of a pickle for a message: one line, not too long."""
+    """A value of a pickle for a message: one line, not too long.
+
+    Of containers only the type is told: lists that hold each other take a time to write that doubles with each level.
+    """
+    if not isinstance(value, str | bytes | int | float | Exception | None):
+        return type(value).__name__
     try:
         text = " ".join(str(value).split())
     except ValueError:  # a number of more digits than Python writes
@@ -59,7 +64,15 @@ def brief(value: object) -> str:
 def _dtype(code: str, *_) -> Unfinished:
     if not isinstance(code, str) or not re.fullmatch(r"b1|[biufc][1248]|c16", code):
         raise InputError(f"A pickled array has the type {brief(code)!r}: only numbers can be read.")
-    return Unfinished(lambda state: np.dtype(_ORDERS[state[1]] + code))
+
+    def finish(state: tuple) -> np.dtype:
+        order = state[1]
+        # A tuple of shared tuples would take a time to hash that doubles with each level.
+        if not isinstance(order, str):
+            raise Damaged("an array without its byte order")
+        return np.dtype(_ORDERS[order] + code)
+
+    return Unfinished(finish)
 
 
 def _array(shape: Any, dtype: Any, data: Any, order: str) -> np.ndarray:

@@ -134,3 +134,24 @@ def test_a_few_bytes_do_not_become_many():
     assert isinstance(read_pickle(nested + b".", "it"), tuple)
     with refuses("no plain values"):
         read_pickle(b"\x80\x02}" + nested[2:] + b"K\x01s.", "it")
+
+
+def shared(opcode: bytes, levels: int) -> bytes:
+    """A value that holds twice another one that holds twice another one, and so on: a few bytes, endless if written."""
+    return b"K\x01" + b"".join(b"q\x00" + opcode for _ in range(levels))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02cnumpy\ndtype\n" + shared(b"h\x00\x86", 60) + b"\x85R.",
+        b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f4\x85R(K\x03" + shared(b"h\x00\x86", 60) + b"tb.",
+        b"\x80\x02cnumpy\ndtype\n" + b"]" * 100_000 + b"a" * 99_999 + b"\x85R.",
+    ],
+    ids=["as a type", "as a byte order", "deep"],
+)
+def test_what_is_nested_is_neither_written_nor_hashed(data):
+    start = time.perf_counter()
+    with refuses("has the type 'tuple'|has the type 'list'|without its byte order"):
+        read_pickle(data, "it")
+    assert time.perf_counter() - start < 5

@@ -26,10 +26,9 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "data_prep")]
 
+from labram_jax.errors import InputError  # noqa: E402
 from tests.faults.damage import damaged  # noqa: E402
 from tests.faults.subjects import Subject, make_subjects  # noqa: E402
-
-from labram_jax.errors import InputError  # noqa: E402
 
 SECONDS, BYTES = 10, 2 << 30
 ENDS = {0: "read", 2: "refused", 3: "no sentence", 4: "memory", 5: "traceback"}

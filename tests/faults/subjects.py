@@ -1,5 +1,6 @@
 """What is damaged: small files of every format that is read, and how each is read."""
 
+import contextlib
 import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,10 +70,8 @@ def read_table(module, source: str) -> Callable[[Path], None]:
         options = module.Options()
         made = module.table(root / source, options)
         for path, part in made.rows[["path", "part"]].drop_duplicates().itertuples(index=False):
-            try:
+            with contextlib.suppress(InputError):
                 clean(made.recipe.open(path, part, None), made.recipe)
-            except InputError:
-                pass
 
     return read
 
@@ -161,5 +160,3 @@ def make_subjects(root: Path) -> dict[str, Subject]:
     made["manifest"] = Subject((lines,), lambda place: read_manifest(place / "manifest.csv", place))
     made["corpus"] = corpus(root)
     return made
-
-

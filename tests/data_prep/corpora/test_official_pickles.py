@@ -135,6 +135,11 @@ class Mark:
         return open, (str(self.path), "x")
 
 
+def shared_lists(levels: int) -> list:
+    """Lists that hold each other twice: an array of them would have 2 ** levels numbers."""
+    return [1, 1] if levels == 0 else [shared_lists(levels - 1)] * 2
+
+
 def test_windows_that_cannot_be_used_are_listed_and_run_nothing(tuab, tmp_path):
     train, mark, good = tuab / "train", tmp_path / "mark", signal("", 0, 10)
     bad = {
@@ -142,6 +147,7 @@ def test_windows_that_cannot_be_used_are_listed_and_run_nothing(tuab, tmp_path):
         "aaaaaabb_s001_t000_0": ({"X": good[:16], "y": 1}, r"float64 numbers of shape \[16, 2000\]"),
         "aaaaaabd_s001_t000_0": ({"X": good, "y": 2}, "no label of TUAB"),
         "aaaaaabe_s001_t000_0": ({"Z": good}, "no window of the official scripts"),
+        "aaaaaabh_s001_t000_0": ({"X": good, "y": shared_lists(40)}, "no label of TUAB"),
         "aaaaaabf_s001_t000_0": ({"X": good.tolist(), "y": 1}, "holds no numbers"),
         "unnumbered": ({"X": good, "y": 1}, "is not named RECORDING_NUMBER.pkl"),
     }

@@ -34,6 +34,14 @@ def test_records_without_a_length_have_no_rate(tmp_path, seconds):
         read_edf_header(write_edf(tmp_path / "a.edf", signals(), 10, record_seconds=seconds))
 
 
+def test_records_that_hardly_last_are_refused(tmp_path):
+    """Filters at such a rate would take gigabytes for a file of some kilobytes."""
+    with pytest.raises(
+        InputError, match=r"each of its 10 records lasts 1e-05 s, so that it has 1e\+07 samples a second"
+    ):
+        read_edf_header(write_edf(tmp_path / "a.edf", signals(), 10, record_seconds="1e-5"))
+
+
 @pytest.mark.parametrize("left", [0.0, 0.001, 0.1, 0.7])
 def test_what_is_cut_off_is_told(tmp_path, left):
     path = write_edf(tmp_path / "a.edf", signals(), 10)
