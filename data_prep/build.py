@@ -18,6 +18,7 @@ from data_prep.beam import beam_workers
 from data_prep.finish import finish
 from data_prep.partial import partial
 from data_prep.report import BuildReport, count_windows
+from data_prep.same_files import each_file_once
 from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, died, prepare_shard, printable
 from data_prep.survey import Survey, SurveyJob, montages, shards, survey
 from data_prep.table import CorpusTable, split_table
@@ -52,6 +53,7 @@ def build(
       InputError: `out` is taken, the table cannot be split, or nothing at all is usable; then nothing is left behind.
       OSError: another process builds `out`, or the storage fails, of which no finished shard is lost.
     """
+    table = each_file_once(table)
     files = _files(table.rows)
     if not files:
         raise _nothing_usable(table, _unusable(table))

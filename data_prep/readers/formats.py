@@ -9,6 +9,7 @@ import mne
 from data_prep.readers.discontinuities import brainvision_breaks, brainvision_markers, persyst_breaks, text_of
 from data_prep.readers.edf_reader import open_edf
 from data_prep.readers.gdf_header import read_gdf_header
+from data_prep.readers.mat_file import check_mat
 from data_prep.readers.mne_reader import Details, annotations_of
 from data_prep.readers.units import UNITS
 from labram_jax.errors import InputError
@@ -104,6 +105,11 @@ def _open_dat(path: Path) -> Opened:
     return (mne.io.read_raw_bci2k if bci2000 else mne.io.read_raw_curry)(path, preload=False), None
 
 
+def _open_eeglab(path: Path) -> Opened:
+    check_mat(path)
+    return mne.io.read_raw_eeglab(path, preload=False), None
+
+
 def _open_nicolet(path: Path) -> Opened:
     return mne.io.read_raw_nicolet(path, ch_type="eeg", preload=False), None
 
@@ -124,5 +130,6 @@ _OPENERS: dict[str, Callable[[Path], Opened]] = {
     ".lay": _open_persyst,
     ".mff": _open_egi,
     ".raw": _open_egi,  # EGI's simple binary, whose suffix `mne.io.read_raw` does not know
+    ".set": _open_eeglab,
     ".vhdr": _open_brainvision,
 }

@@ -316,7 +316,7 @@ def test_a_name_that_is_no_text_is_a_reason(paths, tmp_path):
 
 def test_names_may_hold_whatever_a_table_can(paths, tmp_path):
     rows = [span(paths[0])._replace(recording=name, path=path) for name, path in zip(' a\n"b,', paths, strict=False)]
-    rows += [span(paths[3])._replace(recording="a\rb")]
+    rows += [span(write_arrays(tmp_path / "e.npz", noise(6, 128.0, 20.0), 128.0))._replace(recording="a\rb")]
     report = build(table_of(rows), tmp_path / "out")
     assert [entry.recording for entry in report.unusable] == ["a\\rb"]
     assert "holds a carriage return" in report.unusable[0].reason

@@ -439,3 +439,14 @@ def test_a_rate_below_one_is_a_rate(tmp_path):
     slow = [Signal(name, np.arange(10.0)) for name in MONTAGE]
     header = open_recording(write_edf(tmp_path / "a.edf", slow, 10, record_seconds="30")).header
     assert header.rate_hz == pytest.approx(1 / 30) and header.seconds == pytest.approx(300)
+
+
+def test_a_file_that_crashes_its_reader_is_refused(tmp_path):
+    """SciPy ends the process by a segmentation fault over an unknown type of numbers."""
+    path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / "a.set")
+    content = path.read_bytes()
+    doubles = (9).to_bytes(4, "little")
+    place = content.rindex(doubles)
+    path.write_bytes(content[:place] + (256).to_bytes(4, "little") + content[place + 4 :])
+    with pytest.raises(InputError, match=r"a\.set is damaged so that its reader crashes \(SIGSEGV\)"):
+        open_recording(path)
