@@ -143,10 +143,16 @@ def _remove(folder: Path) -> None:
 def partial(out: Path) -> Iterator[Partial]:
     """Locks `out` against other builds and gives its `Partial`, after an interruption in the state before it.
 
-    Raises OSError where another process builds `out`, and InputError where what lies beside it is of no build.
+    Raises OSError where another process builds `out`, and InputError where what lies beside it is of no build. An
+    OSError meanwhile says where it was.
     """
     own = Partial(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with held(out.with_name(f"{out.name}.lock"), f"The corpus {out}", remove=True):
         own.recover()
-        yield own
+        try:
+            yield own
+        except OSError as error:
+            if error.filename is None and error.strerror is not None:  # a failed write does not say to which file
+                raise OSError(error.errno, error.strerror, str(own.folder)) from error
+            raise

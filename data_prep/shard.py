@@ -4,6 +4,7 @@
 another machine, and gives the same bytes everywhere. It holds one recording at a time.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -203,17 +204,24 @@ def _records_of(piece: Piece, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _write_quality(path: Path, quality: UInt8[np.ndarray, "seconds C"]) -> None:
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        np.save(file, quality)
-    partial.replace(path)
+    content = io.BytesIO()
+    np.save(content, quality)
+    _write_whole(path, content.getvalue())
 
 
 def _write_report(path: Path, report: ShardReport) -> None:
-    """The report comes last and under its name only when whole: where it is, the shard is finished."""
+    """The report comes last: where it is, the shard is finished."""
+    _write_whole(path, json.dumps(asdict(report)).encode())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """The file appears under its name only when whole, also where two workers write it at once."""
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    partial.write_text(json.dumps(asdict(report)), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_report(path: Path) -> ShardReport:

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from labram_jax.errors import InputError
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 # Runs a top-level function over jobs, here or elsewhere, and yields (place, result) as results come. The result is None
@@ -65,12 +67,25 @@ def _one_by_one(
     with ExitStack() as end:
         pool = None
         for place, job in jobs:
-            pool = pool or end.enter_context(_Pool(1))
+            if pool is None:
+                pool = end.enter_context(_Pool(1))
+                _try(pool)
             try:
                 yield place, pool.submit(function, job).result()
             except BrokenProcessPool:
                 pool = None
                 yield place, None
+
+
+def _try(pool: "_Pool") -> None:
+    """Raises InputError where not even a process without work lives."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "Processes that should prepare recordings die as they start: give jobs 1, and in a script of your own "
+            'call what prepares under `if __name__ == "__main__":`.'
+        ) from error
 
 
 class _Pool:

@@ -1,5 +1,7 @@
 """Writes records into ArrayRecord shards, and makes a folder of shards a TFDS dataset with its quality beside it."""
 
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
     """Writes `records` (dicts as `features` says) into one ArrayRecord file and returns how many there were.
 
     The file appears under its name only when whole, and not at all when there are no records. The same records
-    make the same bytes.
+    make the same bytes. Raises OSError where they cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")  # two machines may be at the same shard
@@ -37,9 +39,19 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
             writer.close()
         if count:
             partial.replace(path)
+    except RuntimeError as error:
+        if str(partial) not in str(error):  # of what gives the records
+            raise
+        raise _as_os_error(error, path) from error
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _as_os_error(error: RuntimeError, path: Path) -> OSError:
+    """Returns what the system said, of which ArrayRecord's own error holds the words alone."""
+    number = next((number for number in errno.errorcode if os.strerror(number) in str(error)), errno.EIO)
+    return OSError(number, os.strerror(number), str(path))
 
 
 def _serialize(record: Mapping[str, Any], features: tfds.features.FeaturesDict) -> bytes:
@@ -85,13 +97,12 @@ def finish_montage(
 def _join(parts: Sequence[Path], whole: Path) -> None:
     """Puts arrays one behind the other into one file, one of them in memory at a time."""
     shapes = [np.load(part, mmap_mode="r").shape for part in parts]
-    seconds, electrodes = sum(shape[0] for shape in shapes), shapes[0][1]
-    joined = np.lib.format.open_memmap(whole, mode="w+", dtype=np.uint8, shape=(seconds, electrodes))
-    start = 0
-    for part, (rows, _) in zip(parts, shapes, strict=True):
-        joined[start : start + rows] = np.load(part)
-        start += rows
-    joined.flush()
+    shape = (sum(seconds for seconds, _ in shapes), shapes[0][1])
+    # Not through a memory map, over which the system ends the process without a word where the disk is full.
+    with whole.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for part in parts:
+            file.write(np.load(part).tobytes())
 
 
 def _read_back(directory: Path, count: int) -> None:
