@@ -5,9 +5,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
-from file_writers import Signal, write_edf
 
 from labram_jax import cli
 from labram_jax.errors import MAY_PASS, MISTAKE
@@ -30,10 +30,10 @@ def small_disk(tmp_path) -> Iterator[Path]:
 def source(tmp_path) -> Path:
     folder = tmp_path / "recordings"
     folder.mkdir()
-    noise = np.random.default_rng(0).normal(scale=20, size=(2, 2, 200 * SECONDS))
     for number in range(2):
-        signals = [Signal(name, row) for name, row in zip(("C3", "C4"), noise[number], strict=True)]
-        write_edf(folder / f"sub-{number}.edf", signals, SECONDS)
+        volts = np.random.default_rng(number).normal(scale=20e-6, size=(2, 200 * SECONDS))
+        raw = mne.io.RawArray(volts, mne.create_info(["C3", "C4"], 200.0, "eeg"), verbose="ERROR")
+        mne.export.export_raw(folder / f"sub-{number}.edf", raw, verbose="ERROR")
     return folder
 
 
