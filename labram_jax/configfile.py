@@ -3,13 +3,12 @@
 import dataclasses
 import difflib
 import importlib.util
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 
 from labram_jax.config import MODELS, STAGES, AnyStageConfig, ModelConfig, kind_of
 from labram_jax.errors import InputError
+from labram_jax.jsonfile import built
 
 
 def to_dict(config: AnyStageConfig | ModelConfig) -> dict:
@@ -27,43 +26,7 @@ def from_dict(values: Mapping, where: str = "the configuration") -> AnyStageConf
         raise InputError(
             f"{where} is of the unknown kind {kind!r}; known are {', '.join(sorted({**STAGES, **MODELS}))}."
         )
-    return _build(table[kind], values, where)
-
-
-def _build(cls: type, values: Mapping, where: str):
-    hints = typing.get_type_hints(cls)
-    for name in values:
-        if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; perhaps {near[0]!r} is meant" if near else ""
-            raise InputError(f"{where} has the unknown name {name!r} in {cls.__name__}{hint}.")
-    return cls(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in values.items()})
-
-
-def _value(hint, value, where: str):
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        return _build(hint, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _value(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is typing.Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
-        hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
-        if len(hints) == len(value):
-            return tuple(_value(own, item, where) for own, item in zip(hints, value, strict=True))
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    wanted = " or ".join(map(repr, arguments)) if origin is typing.Literal else _name_of(hint)
-    raise InputError(f"{where} is {value!r}, but {wanted} is wanted.")
-
-
-def _name_of(hint) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+    return built(table[kind], values, where)
 
 
 def load_file(name: str) -> AnyStageConfig:

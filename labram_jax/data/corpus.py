@@ -16,6 +16,7 @@ from labram_jax.data.schema import (
     SPLITS,
     CorpusInfo,
     MontageInfo,
+    check_features,
     shard_name,
 )
 from labram_jax.data.signal import Signal
@@ -125,20 +126,24 @@ def _check(corpus: Corpus, montage: MontageInfo) -> None:
     except InputError as error:
         raise InputError(f"{directory}: {error}") from error
     try:
+        check_features(directory)
         builder = tfds.builder_from_directory(directory)
         info = builder.info.splits[SIGNAL]
         shape = builder.info.features["eeg"].shape
-        quality = corpus.quality(montage).shape
+        flags = corpus.quality(montage)
+    except InputError:
+        raise
     except Exception as error:  # TFDS and NumPy have no one exception for what they cannot open
         raise InputError(f"{directory} is missing or not readable: copy or prepare the corpus again.") from error
     samples = corpus.tables.pieces.loc[corpus.tables.pieces["montage"] == montage.name, "samples"].to_numpy()
     electrodes = len(montage.electrodes)
     expected = (int((-(-samples // RECORD_SAMPLES)).sum()), (electrodes, RECORD_SAMPLES))
     seconds = (int((-(-samples // RATE_HZ)).sum()), electrodes)
-    if (info.num_examples, shape, quality) != (*expected, seconds):
+    if (info.num_examples, shape, flags.shape, flags.dtype) != (*expected, seconds, np.uint8):
         raise InputError(
-            f"{directory} holds {info.num_examples} records of shape {shape} and flags of shape {quality}, but the "
-            f"corpus says {expected[0]} of {expected[1]} and {seconds}: prepare the corpus again."
+            f"{directory} holds {info.num_examples} records of shape {shape} and flags ({flags.dtype}) of shape "
+            f"{flags.shape}, but the corpus says {expected[0]} of {expected[1]} and (uint8) {seconds}: prepare the "
+            "corpus again."
         )
     shards = _shards(directory, info.num_shards)
     missing = [shard.name for shard in shards if not shard.is_file()]

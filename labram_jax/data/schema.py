@@ -16,14 +16,17 @@ them, so this file imports neither JAX nor Grain.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
+from labram_jax.jsonfile import built, read_json
+from labram_jax.montage import MAX_SECONDS
 
 FORMAT = 2
 CORPUS_FILE = "corpus.json"
@@ -67,6 +70,9 @@ QUALITY = MappingProxyType(
         "marked bad": 16,  # by the recording, its sidecar, or the user: for all of its seconds
     }
 )
+
+_MOST_OUTPUTS = 100_000
+_ADVICE = "copy or prepare the corpus again"
 
 # `dataset` and `array_record` are fixed so that the name of a shard follows from its number alone.
 _DATASET = "pieces"
@@ -162,12 +168,31 @@ class CorpusInfo:
         found = {key: content.get(key) for key in expected}
         if found != expected:
             raise InputError(f"{folder / CORPUS_FILE} says {found}, not {expected}: prepare the corpus again.")
+        known = {field.name for field in dataclasses.fields(CorpusInfo)}
         try:
-            return _from_content(content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{folder / CORPUS_FILE} is damaged ({type(error).__name__}: {error}): prepare it again."
-            ) from error
+            info = built(cls, {name: value for name, value in content.items() if name in known}, "it")
+            _check(info)
+        except InputError as error:
+            raise DamageError(f"{folder / CORPUS_FILE} is damaged ({str(error).rstrip('.')})", _ADVICE) from error
+        return info
+
+
+def _check(info: CorpusInfo) -> None:
+    """Raises InputError where what a description says cannot be."""
+    names = [montage.name for montage in info.montages]
+    folders = all(name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name) for name in names)
+    for wrong, what in (
+        (len(set(names)) < len(names), "two montages of one name"),
+        (not folders, "a montage whose name is that of no folder"),
+        (not all(0 <= montage.seconds < math.inf for montage in info.montages), "a montage of no length"),
+        (info.dtype not in DTYPES, f"signal of the type {info.dtype!r}"),
+        (info.label not in (None, "class", "vector"), f"labels of the kind {info.label!r}"),
+        (info.label == "class" and not info.classes, "labels without classes"),
+        (info.label == "vector" and not 0 < (info.outputs or 0) <= _MOST_OUTPUTS, f"{info.outputs} quantities"),
+        (not 1 <= (info.window_seconds or 1) <= MAX_SECONDS, f"windows of {info.window_seconds} s"),
+    ):
+        if wrong:
+            raise InputError(f"It says {what}.")
 
 
 def record_features(electrodes: int, dtype: str):
@@ -204,27 +229,34 @@ def shard_name(shard: int, shards: int) -> str:
     return f"{_DATASET}-{SIGNAL}.array_record-{shard:05d}-of-{shards:05d}"
 
 
+def check_features(directory: Path) -> None:
+    """Raises DamageError where the features of a montage's records are of a kind that is never written here.
+
+    TFDS imports the classes that this file names, which may be any.
+    """
+    known = set(_classes(record_features(1, DTYPES[0]).to_json()))
+    path = directory / "features.json"
+    foreign = sorted(set(_classes(read_json(path, _ADVICE))) - known)
+    if foreign:
+        raise DamageError(f"{path} names {foreign[0]!r}, which no corpus needs and was not imported", _ADVICE)
+
+
+def _classes(content: Any) -> Iterator[str]:
+    """The classes that the JSON of features names, wherever in it."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if key in ("type", "pythonClassName"):
+                yield str(value)
+            yield from _classes(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _classes(value)
+
+
 def _read_json(folder: Path) -> Mapping[str, Any]:
     path = folder / CORPUS_FILE
     if not folder.exists():
         raise InputError(f"There is no corpus {folder}: give the folder that `labram-jax prepare` wrote.")
     if not path.is_file():
         raise InputError(f"{folder} is not a corpus (it holds no {CORPUS_FILE}): make one with `labram-jax prepare`.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): prepare the corpus again.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not the description of a corpus: prepare the corpus again.")
-    return content
-
-
-def _from_content(content: Mapping[str, Any]) -> CorpusInfo:
-    fields = {field.name: content[field.name] for field in dataclasses.fields(CorpusInfo)}
-    fields["montages"] = tuple(
-        MontageInfo(str(entry["name"]), tuple(entry["electrodes"]), float(entry["seconds"]))
-        for entry in content["montages"]
-    )
-    fields["classes"] = None if content["classes"] is None else tuple(content["classes"])
-    fields["quality"] = QualityLimits(**content["quality"])
-    return CorpusInfo(**fields)
+    return read_json(path, _ADVICE)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from labram_jax.data.schema import (
@@ -11,14 +12,18 @@ from labram_jax.data.schema import (
     EXCLUDED_FILE,
     PIECE_COLUMNS,
     PIECES_FILE,
+    RATE_HZ,
+    RECORD_SAMPLES,
     SPAN_COLUMNS,
     SPANS_FILE,
+    SPLITS,
     CorpusInfo,
 )
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
 
 _TEXTS = ("montage", "recording", "subject", "split", "reason")
 _COUNTS = ("samples", "first_record", "first_second")
+_MOST_SAMPLES = 2**48
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,16 @@ class Tables:
     @classmethod
     def read(cls, folder: Path, info: CorpusInfo) -> "Tables":
         """Reads the tables of the corpus in `folder`; raises InputError where one is missing or damaged."""
-        return cls(
-            _read(folder / PIECES_FILE, PIECE_COLUMNS),
-            _read(folder / SPANS_FILE, (*SPAN_COLUMNS, *info.label_columns)),
-            _read(folder / EXCLUDED_FILE, EXCLUDED_COLUMNS),
-        )
+        pieces, spans, excluded = folder / PIECES_FILE, folder / SPANS_FILE, folder / EXCLUDED_FILE
+        tables = cls(
+            _read(pieces, PIECE_COLUMNS), _read(spans, (*SPAN_COLUMNS, *info.label_columns)),
+            _read(excluded, EXCLUDED_COLUMNS),
+        )  # fmt: skip
+        _check_pieces(tables.pieces, info, pieces)
+        _check_spans(tables.spans, info, spans)
+        bad = ~(tables.excluded["start"] <= tables.excluded["stop"])
+        _refuse(bad, excluded, "stretch that ends before it starts")
+        return tables
 
     def write(self, folder: Path) -> None:
         """Writes the tables into `folder`; the same tables make the same bytes."""
@@ -59,6 +69,34 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             encoding="utf-8",
         )
         return table[list(columns)]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} is missing or damaged ({reason}): copy or prepare the corpus again.") from error
+
+
+def _check_pieces(pieces: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
+    """Raises DamageError unless each montage's pieces lie one behind the other, from its first record and second on."""
+    _refuse(~pieces["montage"].isin([montage.name for montage in info.montages]), path, "montage that is not described")
+    _refuse(~pieces["samples"].between(1, _MOST_SAMPLES), path, "number of samples")
+    _refuse(~pieces["start_seconds"].between(0, _MOST_SAMPLES), path, "start")
+    for column, size in (("first_record", RECORD_SAMPLES), ("first_second", RATE_HZ)):
+        lengths = -(-pieces["samples"] // size)
+        before = lengths.groupby(pieces["montage"]).cumsum() - lengths
+        _refuse(pieces[column] != before, path, column)
+
+
+def _check_spans(spans: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
+    _refuse(~spans["split"].isin(SPLITS), path, "split")
+    _refuse(~spans["start"].between(0, _MOST_SAMPLES), path, "start")
+    _refuse((spans["stop"] <= spans["start"]) | np.isinf(spans["stop"]), path, "stop")
+    if info.label == "class":
+        labels = spans["label"]
+        _refuse(labels.notna() & ~labels.isin(range(len(info.classes))), path, "label")
+
+
+def _refuse(wrong: pd.Series, path: Path, what: str) -> None:
+    if wrong.any():
+        raise DamageError(
+            f"{path} is damaged (the {what} of its row {int(wrong.to_numpy().argmax()) + 1} cannot be)",
+            "copy or prepare the corpus again",
+        )

@@ -10,7 +10,7 @@ import labram_jax
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.describe import describe
 from labram_jax.data.schema import QualityLimits
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
 from labram_jax.montage import ELECTRODES
 
 MONTAGES = [(3, {"train": 5, "test": 3}), (2, {"train": 4})]
@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"not a corpus .*corpus\.json"):
         Corpus.open(tmp_path)
     (tmp_path / "corpus.json").write_text("{not json")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(DamageError, match=r"corpus\.json is damaged, since it is no JSON"):
         Corpus.open(tmp_path)
 
 
@@ -123,7 +123,15 @@ def test_a_corpus_of_windows_is_refused_with_the_way_to_make_it_anew(tmp_path):
     [
         ({"format": 99}, "format 99"),
         ({"units": "volts"}, "volts"),
-        ({"montages": [{"name": "3ch"}]}, "damaged"),
+        ({"montages": [{"name": "3ch"}]}, "damaged .*lacks 'electrodes' in MontageInfo"),
+        ({"montages": 3}, "damaged .*montages is 3"),
+        ({"montages": [{"name": "../3ch", "electrodes": ["CZ"], "seconds": 1.0}]}, "damaged .*that of no folder"),
+        ({"classes": "ab"}, "damaged .*classes is 'ab'"),
+        ({"classes": None}, "damaged .*labels without classes"),
+        ({"dtype": "object"}, "damaged .*signal of the type 'object'"),
+        ({"label": "vector"}, "damaged .*None quantities"),
+        ({"window_seconds": 10**9}, "damaged .*windows of 1000000000 s"),
+        ({"quality": {"bad_electrodes": "many"}}, "damaged .*bad_electrodes is 'many'"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(make_corpus, change, message):
@@ -145,6 +153,9 @@ def test_tables_that_are_missing_damaged_or_disagree_are_refused(make_corpus):
     pieces = corpus.path / "pieces.csv"
     whole = pieces.read_text()
     pieces.write_text(whole.replace("2000", "2001"))  # one sample more in the training recording of 3 electrodes
+    with pytest.raises(DamageError, match=r"pieces\.csv is damaged \(the first_record of its row 3 cannot be\)"):
+        Corpus.open(corpus.path)
+    pieces.write_text("\n".join(whole.splitlines()[:-1]) + "\n")  # the last recording of 3 electrodes is gone
     with pytest.raises(InputError, match=r"3ch holds .* prepare the corpus again"):
         Corpus.open(corpus.path)
     pieces.write_text("montage,recording\nx,y\n")
@@ -153,6 +164,38 @@ def test_tables_that_are_missing_damaged_or_disagree_are_refused(make_corpus):
     pieces.write_text(whole)
     (corpus.path / "spans.csv").unlink()
     with pytest.raises(InputError, match=r"spans\.csv is missing or damaged"):
+        Corpus.open(corpus.path)
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "says"),
+    [
+        ("spans.csv", ",test,", ",tests,", "split of its row"),
+        ("spans.csv", ",0.0,", ",inf,", "start of its row"),
+        ("spans.csv", ",2.0,", ",-2.0,", "stop of its row"),
+        ("spans.csv", ",1\n", ",7\n", "label of its row"),
+        ("spans.csv", ",0.0,", ",soon,", "missing or damaged"),
+        ("pieces.csv", "3ch,", "4ch,", "montage that is not described of its row"),
+        ("pieces.csv", ",0.0,", ",inf,", "start of its row"),
+        ("pieces.csv", ",2000,", ",0,", "number of samples of its row"),
+        ("pieces.csv", ",2000,", f",{10**30},", "missing or damaged"),
+    ],
+)
+def test_tables_say_only_what_can_be(make_corpus, table, old, new, says):
+    path = make_corpus("pair", MONTAGES).path / table
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=rf"{table} is .*{says}"):
+        Corpus.open(path.parent)
+
+
+def test_features_of_another_kind_are_never_imported(make_corpus, tmp_path, monkeypatch):
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    corpus = make_corpus("pair", MONTAGES)
+    path = corpus.path / "3ch" / "features.json"
+    path.write_text(path.read_text().replace("tensorflow_datasets.core.features.text_feature.Text", "trap.Text"))
+    with pytest.raises(DamageError, match=r"features\.json names 'trap\.Text', which .* was not imported"):
         Corpus.open(corpus.path)
 
 
