@@ -5,7 +5,7 @@ DEMO_OUT ?= demo
 # Options of the demo, such as DEMO=--short
 DEMO ?=
 
-.PHONY: demo test interop lint format clean
+.PHONY: demo test faults interop lint format clean
 
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
@@ -21,6 +21,11 @@ QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 
 test: .venv/installed $(TPU_COMPILER)
 	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Every kill of a build and 10,000 damaged files, of which the tests make a few.
+faults: .venv/installed
+	$(BIN)/python -m tests.faults.killed_builds
+	$(BIN)/python -m tests.faults.fuzz --count 10000
 
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop

@@ -83,7 +83,7 @@ def main(count: int, seed: int, formats: Sequence[str] = ()) -> dict[str, dict]:
         subjects = make_subjects(root / "whole")
         chosen = list(formats) or list(subjects)
         for name in chosen:
-            assert end_of(subjects[name], root / "whole", root / "said") == "read", (root / "said").read_text()
+            subjects[name].read(root / "whole")  # and imports here what every process would import again
         shutil.copytree(root / "whole", root / "damaged")
         for number in range(count):
             name = chosen[number % len(chosen)]

@@ -136,8 +136,8 @@ def main(every: int, first: int = 1) -> dict[str, dict[str, int]]:
         old = replace(table, window_seconds=4)
         (root / "reference").mkdir()
         (root / "old").mkdir()
-        assert in_a_process(lambda: build(table, root / "reference" / "out", recordings_per_shard=1)) == 0
-        assert in_a_process(lambda: build(old, root / "old" / "out", recordings_per_shard=1)) == 0
+        build(table, root / "reference" / "out", recordings_per_shard=1)
+        build(old, root / "old" / "out", recordings_per_shard=1)
         whole, before = contents(root / "reference" / "out"), contents(root / "old" / "out")
         for overwrite in (False, True):
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EVERY = 13
+EVERY = 11
 """Which kills are made here; `python -m tests.faults.killed_builds` makes all."""
 
 
