@@ -1,7 +1,6 @@
 """Writes records into ArrayRecord shards, and makes a folder of shards a TFDS dataset with its quality beside it."""
 
 import errno
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from labram_jax.data.schema import QUALITY_FILE, SIGNAL, shard_name
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, os_error_in
 
 # One record a chunk makes any record readable alone, which a global shuffle needs. EEG hardly compresses (8 %
 # with zstd), and reading it uncompressed is four times as fast.
@@ -42,16 +41,10 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]], features: tfds
     except RuntimeError as error:
         if str(partial) not in str(error):  # of what gives the records
             raise
-        raise _as_os_error(error, path) from error
+        raise os_error_in(str(error), str(path)) or OSError(errno.EIO, str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
     return count
-
-
-def _as_os_error(error: RuntimeError, path: Path) -> OSError:
-    """Returns what the system said, of which ArrayRecord's own error holds the words alone."""
-    number = next((number for number in errno.errorcode if os.strerror(number) in str(error)), errno.EIO)
-    return OSError(number, os.strerror(number), str(path))
 
 
 def _serialize(record: Mapping[str, Any], features: tfds.features.FeaturesDict) -> bytes:

@@ -192,6 +192,9 @@ class DataConfig:
     prefetch: int = 4
     workers: int = 0
     """Processes that prepare training batches instead of the threads, where these do not keep up."""
+    damaged_share: float = 0.0
+    """Share of the windows that may be damaged on disk: they are named and left out. By default the first one stops the
+    run."""
 
     def __post_init__(self):
         for name in ("batch_rows", "patch_slots", "segments", "threads", "prefetch"):
@@ -205,6 +208,10 @@ class DataConfig:
             f"data.stride_seconds must be at least a sample ({1 / SAMPLE_RATE}), not {self.stride_seconds}.",
         )
         _require(self.workers >= 0, f"data.workers must be at least 0, not {self.workers}.")
+        _require(
+            0 <= self.damaged_share < 1,
+            f"data.damaged_share must be a share from 0 to below 1, not {self.damaged_share}.",
+        )
         _require(
             not self.weights or len(self.weights) == len(self.corpora),
             f"data.weights has {len(self.weights)} entries for {len(self.corpora)} corpora; give one each or none.",

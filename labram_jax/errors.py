@@ -1,6 +1,7 @@
 """Three kinds of failure, and the exit code of each: a mistake, proven damage, and what may pass."""
 
 import errno
+import os
 
 # What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
 MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED = 1, 2, 65, 75, 130
@@ -50,6 +51,12 @@ def exit_code(error: BaseException) -> int:
         return DAMAGE
     mistaken = isinstance(error, OSError) and error.errno in _MISTAKES
     return MISTAKE if mistaken or isinstance(error, InputError) else MAY_PASS
+
+
+def os_error_in(text: str, path: str) -> OSError | None:
+    """What the system said about `path`, where a library's error holds its words alone; None where it holds none."""
+    number = next((number for number in errno.errorcode if os.strerror(number) in text), None)
+    return None if number is None else OSError(number, os.strerror(number), path)
 
 
 def sentence_of(error: OSError) -> str:

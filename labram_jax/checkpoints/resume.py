@@ -19,6 +19,7 @@ FREE = (
     "data.threads",
     "data.prefetch",
     "data.workers",
+    "data.damaged_share",
     "data.validation_split",
     "data.test_split",
     "kept_codes",

@@ -30,9 +30,10 @@ import numpy as np
 from absl import flags
 
 from labram_jax.data import masking, stream
+from labram_jax.data.damage import Reading, WholeWindows
 from labram_jax.data.packing import EvaluationRows, Placement, TrainingRows
 from labram_jax.data.schema import NO_CLASS, SAMPLES, CorpusInfo
-from labram_jax.data.signal import FILES_AT_A_TIME, Stretch, read_all
+from labram_jax.data.signal import FILES_AT_A_TIME, Stretch
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.errors import InputError
 
@@ -81,16 +82,18 @@ def training(
     seed: int,
     masked: bool = False,
     rows: Sequence[int] | None = None,
+    damaged_share: float = 0.0,
 ) -> grain.MapDataset:
     """Returns the endless dataset of training batches: element n is the batch of step n.
 
     `windows` are the training windows of each corpus. `batch_rows` counts the rows of the global batch; `rows` are the
-    numbers of those that are read here, in a job of several hosts (None: all). `weights` and errors: see
-    `training_rows`.
+    numbers of those that are read here, in a job of several hosts (None: all). Of the windows the share `damaged_share`
+    may be damaged on disk: they are left out, as if their rows had fewer. `weights` and errors: see `training_rows`;
+    DamageError where more is damaged.
     """
     sources = _sources(windows, patch_slots)
     packed = _training_rows(windows, sources, weights, patch_slots, segments, seed)
-    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None)
+    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None, damaged_share)
     numbers = _numbers(batch_rows, rows)
     return grain.MapDataset.range(_ENDLESS).map(
         lambda step: assemble([(index, packed[index]) for index in numbers(step)])
@@ -106,16 +109,17 @@ def evaluation(
     seed: int = 0,
     masked: bool = False,
     rows: Sequence[int] | None = None,
+    damaged_share: float = 0.0,
 ) -> grain.MapDataset:
     """Returns the dataset of batches that holds every window once, in order; the last is padded.
 
     Corpora without windows are passed over, unless all are (InputError). All hosts get the same number of batches.
-    `rows`: see `training`. `seed` matters to masks alone, which stay the same at every evaluation.
+    `rows`, `damaged_share`: see `training`. `seed` matters to masks alone, which stay the same at every evaluation.
     """
     sources = _sources(windows, patch_slots)
     counts = [len(entry.windows) for entry in sources]
     packed = EvaluationRows([entry.patches for entry in sources], counts, patch_slots, segments)
-    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None)
+    assemble = _Assembler(windows, sources, patch_slots, segments, seed if masked else None, damaged_share)
     numbers = _numbers(batch_rows, rows)
     return grain.MapDataset.range(-(-len(packed) // batch_rows)).map(
         lambda step: assemble([(index, packed[index] if index < len(packed) else ()) for index in numbers(step)])
@@ -164,7 +168,9 @@ class _Assembler:
         patch_slots: int,
         segments: int,
         mask_seed: int | None,
+        damaged_share: float,
     ):
+        self._whole = WholeWindows(windows, damaged_share)
         self._sources, self._slots, self._segments, self._mask_seed = sources, patch_slots, segments, mask_seed
         infos = [own.corpus.info for own in windows]
         self._outputs = _vector_outputs(infos)
@@ -182,14 +188,15 @@ class _Assembler:
 
     def __call__(self, rows: Sequence[tuple[int, tuple[Placement, ...]]]) -> Batch:
         batch = self._empty(len(rows))
-        stretches: dict[int, list[Stretch]] = {}
+        readings = []
         for number, (index, placements) in enumerate(rows):
             row = {name: array[number] for name, array in batch.items()}
             generator = None if self._mask_seed is None else np.random.default_rng((self._mask_seed, _MASK, index))
             for segment, placement in enumerate(placements):
                 stretch = self._place(row, segment, placement, generator)
-                stretches.setdefault(placement.source, []).append(stretch)
-        read_all([(self._sources[source].windows.signal, own) for source, own in stretches.items()], self._threads)
+                windows = self._sources[placement.source].windows
+                readings.append(Reading(row, segment, windows, placement.window, stretch))
+        self._whole.read(readings, self._empty(1), self._threads)
         return batch
 
     def _empty(self, rows: int) -> Batch:

@@ -85,6 +85,7 @@ class BatchReader:
         self.windows = windows_of(data, corpora, data.train_split)
         shape = {"patch_slots": data.patch_slots, "segments": data.segments}
         self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
+        self.options |= {"damaged_share": data.damaged_share}
         packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
         self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
         self.steps_per_epoch = batches_per_epoch(sum(map(len, self.windows)), packed.windows_per_row, data.batch_rows)

@@ -1,5 +1,6 @@
 """Reads stretches of stored signal: the records of montages, at random."""
 
+import errno
 import math
 import os
 import resource
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from tensorflow_datasets.proto import tf_example_pb2
 
 from labram_jax.data.schema import RECORD_SAMPLES
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, os_error_in
 
 FILES_AT_A_TIME = 8
 _HEAD_BYTES = 64  # of a record, more than precede its samples
@@ -70,7 +71,7 @@ class Signal:
     def read(self, stretches: Sequence[Stretch]) -> None:
         """Fills the `out` of all stretches; every record that they share is read once.
 
-        Raises InputError where a record cannot be read.
+        Raises DamageError where a record is not what was written, and OSError where the system does not give it.
         """
         read_all([(self, stretches)])
 
@@ -89,11 +90,13 @@ class Signal:
             reader = self._reader(shard)
             # One at a time: for several the library starts threads, which take longer than what they read.
             return {number: self._decode(*reader.read([number - first])) for number in numbers.tolist()}
-        except (OSError, RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
+            refused = os_error_in(str(error), str(self._shards[shard]))
+            if refused is not None and refused.errno != errno.EINVAL:  # a place in the file that cannot be
+                raise refused from error
             reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{self._shards[shard]} cannot be read ({reason}): if the file is damaged, copy or prepare the corpus "
-                "again."
+            raise DamageError(
+                f"{self._shards[shard]} cannot be read ({reason})", "copy or prepare the corpus again"
             ) from error
 
     def _reader(self, shard: int) -> ArrayRecordReader:

@@ -7,7 +7,7 @@ from made_corpora import make_corpus as build_corpus
 
 from labram_jax.data import pipeline
 from labram_jax.data.schema import QualityLimits
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
 from labram_jax.montage import ELECTRODES
 
 SHAPE = {"batch_rows": 4, "patch_slots": 20, "segments": 3}
@@ -182,8 +182,37 @@ def test_a_damaged_shard_is_told_from_a_reading_thread(corpora):
     dataset = pipeline.evaluation(of(corpora, "test"), **SHAPE)
     shard = corpora[1].path / "5ch" / "pieces-signal.array_record-00000-of-00001"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(DamageError, match=r"recording 'test5' at 0 s: 1 of 10 windows are damaged so far, and data\."):
         list(pipeline.batches(dataset))
+
+
+def test_damaged_windows_are_left_out_up_to_a_share(corpora, capsys):
+    windows = of(corpora)
+    whole = pipeline.training(windows, seed=1, masked=True, **SHAPE)
+    expected = [whole[step] for step in range(8)]
+    shard = corpora[1].path / "5ch" / "pieces-signal.array_record-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"train5") - 200] ^= 1  # a sample of the record before its name
+    shard.write_bytes(content)
+    stopping = pipeline.training(of(corpora), seed=1, masked=True, **SHAPE)
+    with pytest.raises(
+        DamageError, match=r"1 of 27 windows are damaged so far, and data\.damaged_share lets 0 of them"
+    ):
+        list(map(stopping.__getitem__, range(8)))
+    dataset = pipeline.training(of(corpora), seed=1, masked=True, damaged_share=0.05, **SHAPE)
+    missing = set()
+    for step, batch in enumerate(expected):
+        left = dataset[step]
+        for row, segment in zip(*np.nonzero(batch["window_ids"] != left["window_ids"]), strict=True):
+            missing.add((int(batch["corpus_ids"][row, segment]), int(batch["window_ids"][row, segment])))
+            slots = batch["segment_ids"][row] == segment + 1
+            for name, array in batch.items():
+                place = segment if name in ("labels", "window_ids", "corpus_ids") else slots
+                array[row][place] = -1 if name in ("labels", "window_ids", "corpus_ids") else 0
+        _assert_equal(left, batch)
+    assert len(missing) == 1 and next(iter(missing))[0] == 1
+    assert capsys.readouterr().err.count("left out: damaged windows of the recording 'train5'") == 1
+    _assert_equal(pipeline.training(of(corpora), seed=1, masked=True, damaged_share=0.05, **SHAPE)[3], dataset[3])
 
 
 def _assert_equal(batch, expected):
