@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, TypeVar
 
 import tyro
 from tyro.conf import Positional
 
 from labram_jax.errors import INTERRUPTED, MAY_PASS, MISTAKE, STOPPED, InputError, exit_code, sentence_of
 
+T = TypeVar("T")
 LEAVE_SECONDS = 5.0
 
 USAGE = """usage: labram-jax COMMAND ...
@@ -94,24 +95,39 @@ def train(arguments: Sequence[str]) -> int:
         )
     from labram_jax.configfile import load_file
 
-    name, *overrides = arguments
-    tensorboard = "--tensorboard" in overrides
-    overrides = [override for override in overrides if override != "--tensorboard"]
+    name, *rest = arguments
     default = load_file(name)
-    help_text = f"Train as {name} says, with overrides. --tensorboard also writes TensorBoard events."
-    config = tyro.cli(
-        type(default), default=default, args=overrides, prog=f"labram-jax train {name}", description=help_text
-    )
-    from labram_jax.parallel import processes
-    from labram_jax.runs import train as start
 
-    with processes.joined():
-        result = start(config, tensorboard=tensorboard)
-        if processes.is_first():
-            if (best := result.best) is not None:
-                print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")
-            print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
-    return 0 if result.finished else STOPPED
+    def run(
+        config: Annotated[type(default), tyro.conf.arg(name="")] = default,
+        tensorboard: bool = False,
+        wandb: bool = False,
+        profile: int = 0,
+    ) -> int:
+        """Train a stage.
+
+        Args:
+            config: what and how.
+            tensorboard: also write TensorBoard events to RUN/tensorboard.
+            wandb: also write to Weights & Biases.
+            profile: trace this many steps, after the first ones, into RUN/profile.
+        """
+        from labram_jax.parallel import processes
+        from labram_jax.runs import keep_compiled
+        from labram_jax.runs import train as start
+
+        if profile < 0:
+            raise InputError(f"--profile {profile} must be a number of steps.")
+        keep_compiled()
+        with processes.joined():
+            result = start(config, tensorboard=tensorboard, wandb=wandb, profile=profile)
+            if processes.is_first():
+                if (best := result.best) is not None:
+                    print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")
+                print(f"run {config.run}: {'complete' if result.finished else 'stopped'} at step {result.step}")
+        return 0 if result.finished else STOPPED
+
+    return _call(run, f"train {name}", rest, description=f"Train as {name} says, with overrides.")
 
 
 def tokenize(arguments: Sequence[str]) -> None:
@@ -167,7 +183,9 @@ def evaluate(arguments: Sequence[str]) -> None:
                 window's length where that is given.
         """
         from labram_jax.evaluation.evaluate import evaluate_seeds
+        from labram_jax.runs import keep_compiled
 
+        keep_compiled()
         print(evaluate_seeds([checkpoint, *also], corpus, split, baseline, window_seconds, stride_seconds))
 
     _call(run, "evaluate", arguments)
@@ -196,7 +214,9 @@ def embed(arguments: Sequence[str]) -> None:
             notch: mains frequency to take out of a recording in Hz, or None.
         """
         from labram_jax.evaluation.embed import embed
+        from labram_jax.runs import keep_compiled
 
+        keep_compiled()
         shapes = embed(
             checkpoint,
             source,
@@ -288,8 +308,8 @@ def report(arguments: Sequence[str]) -> None:
     _call(run, "report", arguments)
 
 
-def _call(function: Callable[..., None], name: str, arguments: Sequence[str], description: str | None = None) -> None:
-    tyro.cli(function, args=list(arguments), prog=f"labram-jax {name}", description=description)
+def _call(function: Callable[..., T], name: str, arguments: Sequence[str], description: str | None = None) -> T:
+    return tyro.cli(function, args=list(arguments), prog=f"labram-jax {name}", description=description)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

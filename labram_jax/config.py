@@ -256,22 +256,39 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long, how often, and from which seed."""
+    """How long, how often, and from which seed.
+
+    Evaluations and checkpoints come every so many epochs, steps or minutes, whichever is due, and at the end; None is
+    never. Minutes are looked at where a logged interval ends, so that what is logged does not depend on the clock.
+    """
 
     epochs: float = 50
     """Passes over the training windows."""
     log_every: int = 20
-    evaluate_every_epochs: float = 1.0
-    save_every_epochs: float = 1.0
+    """Steps of one logged interval."""
+    evaluate_every_epochs: float | None = 1.0
+    evaluate_every_steps: int | None = None
+    evaluate_every_minutes: float | None = None
+    save_every_epochs: float | None = 1.0
+    save_every_steps: int | None = None
+    save_every_minutes: float | None = None
     keep: int = 3
     """Checkpoints kept beside the best one."""
+    steps_per_dispatch: int = 1
+    """Steps that run as one program where nothing comes between them: more where a step takes less than about 5 ms."""
     seed: int = 0
 
     def __post_init__(self):
         _require(self.epochs > 0, f"loop.epochs {self.epochs} must be positive.")
-        for name in ("evaluate_every_epochs", "save_every_epochs"):
-            _require(getattr(self, name) > 0, f"loop.{name} {getattr(self, name)} must be positive.")
+        for name in (f"{act}_every_{unit}" for act in ("evaluate", "save") for unit in ("epochs", "steps", "minutes")):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"loop.{name} {value} must be positive (None is never).")
         _require(self.log_every >= 1 and self.keep >= 1, "loop.log_every and loop.keep must be at least 1.")
+        _require(
+            1 <= self.steps_per_dispatch <= self.log_every,
+            f"loop.steps_per_dispatch {self.steps_per_dispatch} must lie between 1 and loop.log_every "
+            f"({self.log_every}), since a logged interval ends with a program.",
+        )
         _require(self.seed >= 0, f"loop.seed {self.seed} must not be negative.")
 
 

@@ -15,7 +15,7 @@ from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import Evaluation, evaluate
 from labram_jax.reporting.report import write_report
 from labram_jax.reporting.runlog import Run
-from labram_jax.runs import train
+from labram_jax.runs import keep_compiled, train
 from labram_jax.tables import text_table
 
 STAGES = ("tokenizer", "pretraining", "finetuning")
@@ -27,6 +27,7 @@ def run(out: Path, *, short: bool = False, seed: int = 0) -> None:
     `short` trains a few steps only. Raises InputError if `out` holds something else.
     """
     began = time.monotonic()
+    keep_compiled()
     if out.exists() and any(out.iterdir()) and not (out / "recordings").is_dir():
         raise InputError(f"{out} is not empty and holds no demo: give another folder with --out.")
     corpus = _prepare(out, short, seed)

@@ -1,6 +1,12 @@
 """From a stage's configuration to a training run: corpora, models to start from, the stage, the loop."""
 
 import dataclasses
+import hashlib
+import platform
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
 
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.files import local_directory
@@ -21,26 +27,34 @@ from labram_jax.convert.source import is_foreign
 from labram_jax.data.codes import KeptCodes, codes_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import BatchReader, codes_for, open_corpora
+from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
+from labram_jax.plan import flops
+from labram_jax.plan.hardware import known_hardware
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.stage import Resumption, Stage
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training import loop
-from labram_jax.weights import read_model
+from labram_jax.training.interval import StepCost
+from labram_jax.weights import read_model, read_tokenizer
 
 
-def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.TrainingResult:
+def train(
+    config: AnyStageConfig, *, tensorboard: bool = False, wandb: bool = False, profile: int = 0
+) -> loop.TrainingResult:
     """Runs a stage in `config.run`, from its latest checkpoint if there is one.
 
     What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
-    saved with the run. Raises InputError for anything that cannot be used.
+    saved with the run. `tensorboard`, `wandb` and `profile` as for `loop.train`. Raises InputError for anything that
+    cannot be used.
     """
     local_directory(config.run)  # refuses an address before corpora are fetched
     corpora = open_corpora(config.data)
     masked = isinstance(config, PretrainingStageConfig)
-    rows = process_rows(make_mesh(config.mesh), config.data.batch_rows)
+    mesh = make_mesh(config.mesh)
+    rows = process_rows(mesh, config.data.batch_rows)
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
     stage, notes = make_stage(config, corpora, reader.steps_per_epoch), [reader.counts, reader.occupancy]
     if isinstance(stage, PretrainingStage):
@@ -55,7 +69,11 @@ def train(config: AnyStageConfig, *, tensorboard: bool = False) -> loop.Training
         reader.steps_per_epoch,
         validation=reader.split(config.data.validation_split),
         test=reader.split(config.data.test_split),
+        mesh=mesh,
+        cost=_step_cost(stage, reader.eeg_seconds_per_step, mesh),
         tensorboard=tensorboard,
+        wandb=wandb,
+        profile=profile,
         notes=notes,
     )
 
@@ -81,6 +99,37 @@ def kept_codes(stage: PretrainingStage, corpora: list[Corpus]) -> tuple[list[Kep
     return [], f"the tokenizer runs: {reason}"
 
 
+def keep_compiled() -> None:
+    """Keeps what is compiled from now on for later starts, in the user's cache, unless JAX was told where or not to.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        # What is compiled for a CPU uses the instructions of that CPU, and home folders are shared by unlike machines.
+        folder = cache_folder() / "compiled" / _instruction_set()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _instruction_set() -> str:
+    """A name for what this machine's processor can do; of its architecture where the system tells no more."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    able = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
+    return f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:12]}"
+
+
+def _step_cost(stage: Stage, eeg_seconds: float, mesh: Mesh) -> StepCost:
+    """What a step of a stage goes through, and what the devices of a table could do meanwhile."""
+    tokenizer = stage.tokenizer.config if isinstance(stage, PretrainingStage) else None
+    products = flops.products_of(flops.TRAINING, stage.config, tokenizer)
+    if isinstance(stage, PretrainingStage) and not stage.frozen:  # codes are kept
+        products = [product for product in products if product.part != "labelling"]
+    operations = flops.total(products, asked_for=True)
+    hardware, low = known_hardware(mesh.devices.flat[0]), stage.config.compute.dtype == "bfloat16"
+    peak = hardware and (hardware.bfloat16 if low else hardware.float32) * mesh.size
+    return StepCost(eeg_seconds, operations, peak)
+
+
 def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: int) -> Stage:
     """The stage of a configuration, with the models it starts from."""
     if isinstance(config, TokenizerStageConfig):
@@ -88,14 +137,6 @@ def make_stage(config: AnyStageConfig, corpora: list[Corpus], steps_per_epoch: i
     if isinstance(config, PretrainingStageConfig):
         return _pretraining(config)
     return _finetuning(config, corpora)
-
-
-def read_tokenizer(path: str) -> tuple[dict, TokenizerConfig]:
-    """Variables (numpy) and configuration of a trained tokenizer; raises InputError for anything else."""
-    variables, tokenizer = read_model(path)
-    if not isinstance(tokenizer, TokenizerConfig):
-        raise InputError(f"{path} holds no tokenizer: give a run of the tokenizer stage.")
-    return variables, tokenizer
 
 
 def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from labram_jax.checkpoints.models import find_model, load_model, save_model
-from labram_jax.config import ModelConfig
+from labram_jax.config import ModelConfig, TokenizerConfig
 from labram_jax.configfile import from_dict, to_dict
 from labram_jax.convert.exporting import Pooling, write_braindecode, write_official
 from labram_jax.convert.importing import import_model
@@ -26,6 +26,14 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], ModelConfig]:
     config = from_dict(values, str(path))
     # A checkpoint of a run holds the configuration of its stage, an exported model its own.
     return variables, getattr(config, "model", config)
+
+
+def read_tokenizer(path: str | Path) -> tuple[dict[str, Any], TokenizerConfig]:
+    """Variables (numpy) and configuration of a trained tokenizer; raises InputError for anything else."""
+    variables, tokenizer = read_model(path)
+    if not isinstance(tokenizer, TokenizerConfig):
+        raise InputError(f"{path} holds no tokenizer: give a run of the tokenizer stage.")
+    return variables, tokenizer
 
 
 def convert(

@@ -1,7 +1,9 @@
 """One small corpus and one trained run of each stage, for all tests that need something trained."""
 
+import os
 from pathlib import Path
 
+import jax
 import pytest
 from small_runs import finetuning_config, pretraining_config, tokenizer_config, write_corpus
 
@@ -10,6 +12,13 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.runs import train
 
 pytest_plugins = ["alpha_corpus"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> None:
+    """Keeps away from the user's cache, and compiles anew whatever this process compiles."""
+    os.environ["LABRAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 @pytest.fixture(scope="session")

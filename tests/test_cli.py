@@ -105,6 +105,7 @@ BAD = {
     "train demo_tokenizer --run run --data.corpora future": "future has format 99",
     f"{TRAIN} run --data.patch-slots 4": "at least 6 patch slots instead of 4",
     f"{TRAIN} run --mesh.data 3": r"mesh \(data 3, .* does not fit 1 device",
+    f"{TRAIN} run --profile -1": "--profile -1 must be a number of steps",
     f"{TRAIN} tokenizer": "tokenizer was started with .*give another run direc",
     "train demo_tokenizer --run run --data.corpora small": "no windows in small .train.: .*data.window_seconds",
     f"{TRAIN} run --data.train-split dev": "no split 'dev': choose one of train, validation, test",

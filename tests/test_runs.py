@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from sentences import refuses
 from small_runs import (
     CODES,
@@ -26,10 +27,16 @@ from small_runs import (
 from labram_jax.checkpoints.models import load_model, read_meta
 from labram_jax.config import replace
 from labram_jax.configfile import from_dict
-from labram_jax.runs import make_stage, train
-from labram_jax.training.telemetry import read_metrics
+from labram_jax.plan.flops import TRAINING, products_of, total
+from labram_jax.runs import keep_compiled, make_stage, train
+from labram_jax.training.metricslog import read_metrics
 
 TESTS = Path(__file__).parent
+CACHE_OPTIONS = (
+    "jax_compilation_cache_dir",
+    "jax_enable_compilation_cache",
+    "jax_persistent_cache_min_compile_time_secs",
+)
 # As a user would write it into a file, but for where the values come from.
 CONFIGURATION = "from small_runs import tokenizer_config\n\nconfig = tokenizer_config({run!r}, [{corpus!r}])\n"
 
@@ -141,6 +148,39 @@ def test_labels_decide_what_a_classifier_puts_out(tmp_path):
 def test_best_model_by_the_metric_asked_for(tmp_path, corpus, metric, direction):
     stage = make_stage(finetuning_config(tmp_path, [corpus.path], select_by=metric), [corpus], 1)
     assert stage.selection == (metric, direction)
+
+
+def test_what_is_compiled_is_kept_unless_the_user_says_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABRAM_CACHE", str(tmp_path))
+    before = {name: getattr(jax.config, name) for name in CACHE_OPTIONS}
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        keep_compiled()
+        for name, value in zip(CACHE_OPTIONS[1:], (True, 0.0), strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        jax.jit(lambda x: x * 3)(np.arange(5))
+        (kept,) = (tmp_path / "compiled").iterdir()
+        assert any(kept.iterdir())
+        jax.config.update("jax_compilation_cache_dir", "elsewhere")
+        keep_compiled()
+        assert jax.config.jax_compilation_cache_dir == "elsewhere"
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+def test_a_run_tells_its_speed(corpus, classifier_run):
+    """On a processor that no table knows: how many operations a second, but of no peak."""
+    config = from_dict(load_model(classifier_run)[1])
+    line = next(line for line in reversed(read_metrics(classifier_run)) if line["split"] == "train")
+    assert line["step_seconds"] > line["data_wait_seconds"] >= 0 and 0 < line["goodput"] < 1
+    operations = total(products_of(TRAINING, config, None), asked_for=True)
+    assert line["model_flops_per_second"] == pytest.approx(operations / line["step_seconds"])
+    seconds = corpus.info.window_seconds * len(corpus.windows("train")) / (line["step"] / line["epoch"])
+    assert line["eeg_hours_per_second"] == pytest.approx(seconds / 3600 / line["step_seconds"], rel=0.1)
+    assert "share_of_peak" not in line and "peak_memory_bytes" not in line
 
 
 def test_nothing_is_written_before_everything_fits(tmp_path, corpus, tokenizer_run):

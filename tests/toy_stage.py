@@ -1,10 +1,11 @@
 """A stage small enough to train in a second, with everything a real one has; also a command for other processes.
 
-python toy_stage.py RUN EPOCHS [--slow SECONDS] [--fsdp N] [--model N]
+python toy_stage.py RUN EPOCHS [--slow SECONDS] [--several STEPS] [--fsdp N] [--model N]
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -24,9 +25,19 @@ from labram_jax.errors import exit_code, sentence_of
 from labram_jax.parallel.sharding import make_mesh, process_rows
 from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.loop import TrainingResult, train
+from labram_jax.training.metricslog import read_metrics
 
 WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
 START = 9  # the step before which the collection starts anew
+
+
+# What the log tells by the clock, which differs from run to run.
+CLOCKED = frozenset(
+    (
+        *("seconds", "run_began", "stepping_seconds", "goodput", "step_seconds", "data_wait_seconds"),
+        *("patches_per_second", "eeg_hours_per_second", "model_flops_per_second", "share_of_peak"),
+    )
+)
 
 
 class ToyModel(nn.Module):
@@ -123,16 +134,31 @@ def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -
     )
 
 
+<<<<<<< HEAD:tests/toy_stage.py
 def main() -> int:
+=======
+def lines(run: Path) -> list[dict]:
+    """The log of a run without what goes by the clock."""
+    return [{name: line[name] for name in line if name not in CLOCKED} for line in read_metrics(run)]
+
+
+if __name__ == "__main__":
+>>>>>>> 176b0d3 (The loop in parts one can follow: triggers, a feed, an interval; steps per dispatch; what a run tells of its speed):tests/training/toy_stage.py
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("epochs", type=float)
     parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--several", type=int, default=1)
     parser.add_argument("--fsdp", type=int, default=1)
     parser.add_argument("--model", type=int, default=1)
     given = parser.parse_args()
     chosen = toy_config(
-        given.run, **{"loop.epochs": given.epochs, "mesh": MeshConfig(fsdp=given.fsdp, model=given.model)}
+        given.run,
+        **{
+            "loop.epochs": given.epochs,
+            "loop.steps_per_dispatch": given.several,
+            "mesh": MeshConfig(fsdp=given.fsdp, model=given.model),
+        },
     )
     try:
         result = train_toy(chosen, given.slow)

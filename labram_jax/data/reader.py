@@ -5,6 +5,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from labram_jax.config import DataConfig
 from labram_jax.data import pipeline
 from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
@@ -88,6 +90,10 @@ class BatchReader:
         self.options |= {"damaged_share": data.damaged_share}
         packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
         self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
+        seconds = [montage.seconds for own in self.windows for montage in own.montages]
+        per_window = float(np.average(seconds, weights=packed.counts))
+        # Of recordings, all electrodes at once, in the rows of a batch on average.
+        self.eeg_seconds_per_step = data.batch_rows * packed.windows_per_row * per_window
         self.steps_per_epoch = batches_per_epoch(sum(map(len, self.windows)), packed.windows_per_row, data.batch_rows)
 
     def with_codes(self, codes: Sequence[KeptCodes]) -> "BatchReader":

@@ -35,10 +35,15 @@ def is_address(path: str | Path) -> bool:
     return "://" in str(path)
 
 
+def cache_folder() -> Path:
+    """Where this machine keeps what can be had again: $LABRAM_CACHE, else ~/.cache/labram-jax."""
+    return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "labram-jax")
+
+
 def local_folder(path: str | Path) -> Path:
     """The folder itself, or for an address the folder of this machine with a copy of the corpus, fetched if need be.
 
-    Copies lie in $LABRAM_CACHE, else in ~/.cache/labram-jax. Processes of one machine share them; a fetch that was
+    Copies lie in `cache_folder`. Processes of one machine share them; a fetch that was
     killed goes on where it was. Raises InputError where the address holds no corpus or cannot be read, and where the
     copy has no room.
     """
@@ -52,7 +57,7 @@ def local_folder(path: str | Path) -> Path:
     listing = {name: entry for name, entry in listing.items() if name not in codes}
     content = json.dumps([address, sorted(listing.items())])
     name = f"{Path(root).name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    cache = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "labram-jax")
+    cache = cache_folder()
     whole = cache / name
     if not whole.is_dir():
         cache.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from labram_jax.errors import MAY_PASS, InputError, exit_code, sentence_of
 
@@ -59,6 +61,11 @@ def joined() -> Iterator[None]:
 def is_first() -> bool:
     """Whether this process is the one that writes and prints what the whole job has to say."""
     return _membership().process_id == 0
+
+
+def of_first(value: float) -> float:
+    """The first process's `value` (float32) on every process; all must ask, and wait until their devices get there."""
+    return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
 def check_shared(folder: Path) -> None:

@@ -25,12 +25,12 @@ from labram_jax.errors import InputError
 from labram_jax.models import TokenizerModel
 from labram_jax.models.patches import empty_batch
 from labram_jax.parallel.sharding import BATCH, make_mesh
-from labram_jax.runs import read_tokenizer
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.stage import Stage
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.program import prepare
+from labram_jax.weights import read_tokenizer
 
 LOCAL = "local"
 

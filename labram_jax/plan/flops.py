@@ -20,7 +20,7 @@ from labram_jax.config import (
 )
 
 NORM_GROUPS = 4
-TRAINING = "train_step"  # programs have the names of the stage's functions
+TRAINING, SEVERAL = "train_step", "train_steps"  # programs have the names of the stage's functions
 Pass = Literal["forward", "backward", "recomputed"]
 
 
@@ -74,8 +74,10 @@ class Shape:
 def products_of(program: str, config: AnyStageConfig, tokenizer: TokenizerConfig | None) -> list[Product]:
     """All products of a batch in one of the stage's programs: `TRAINING`, "evaluate_batch" or "start_codebook".
 
-    Pretraining needs the configuration of the tokenizer that labels.
+    Those of `SEVERAL` are of all its batches. Pretraining needs the configuration of the tokenizer that labels.
     """
+    if program == SEVERAL:
+        return config.loop.steps_per_dispatch * products_of(TRAINING, config, tokenizer)
     shape, trained = shape_of(config.data), program == TRAINING
     if isinstance(config, PretrainingStageConfig):
         return list(_pretraining(config, tokenizer, shape, trained))

@@ -90,11 +90,16 @@ def hardware_of(device: jax.Device, dtype: str, present: bool) -> Hardware:
 
     One that no table knows, such as a CPU, is measured now with products of `dtype`.
     """
-    for pattern, hardware in DEVICES:
-        if re.search(pattern, device.device_kind):
-            limit = (device.memory_stats() or {}).get("bytes_limit") if present else None
-            return replace(hardware, memory=limit) if limit else hardware
-    return measured(device, dtype)
+    hardware = known_hardware(device)
+    if hardware is None:
+        return measured(device, dtype)
+    limit = (device.memory_stats() or {}).get("bytes_limit") if present else None
+    return replace(hardware, memory=limit) if limit else hardware
+
+
+def known_hardware(device: jax.Device) -> Hardware | None:
+    """The table's entry for a device, if it has one."""
+    return next((hardware for pattern, hardware in DEVICES if re.search(pattern, device.device_kind)), None)
 
 
 def measured(device: jax.Device, dtype: str, size: int = 2048, elements: int = 2**26) -> Hardware:

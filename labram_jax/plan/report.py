@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from labram_jax.config import AnyStageConfig, DataConfig
 from labram_jax.plan.compile import Memory, largest
 from labram_jax.plan.estimate import Estimate, Seconds
-from labram_jax.plan.flops import TRAINING
+from labram_jax.plan.flops import SEVERAL, TRAINING
 from labram_jax.plan.hardware import Hardware
 from labram_jax.plan.workload import Workload
 from labram_jax.tables import text_table
 
 LANES = 128  # tokens of a row are padded to whole tiles of this many where attention scores are laid out
 # What people call the programs of a stage.
-CALLED = {TRAINING: "training", "evaluate_batch": "evaluation", "start_codebook": "k-means start"}
+CALLED = {
+    TRAINING: "training",
+    SEVERAL: "steps of a dispatch",
+    "evaluate_batch": "evaluation",
+    "start_codebook": "k-means start",
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
 def _other_lines(called: str, found: Estimate | None) -> list[tuple[str, str | None]]:
     """Time and limit of a program beside the training step."""
     return [
-        (f"{called}, a batch", found and _bounds(found.seconds)),
+        (called if called == CALLED[SEVERAL] else f"{called}, a batch", found and _bounds(found.seconds)),
         ("  limit", found and found.seconds.limit),
         ("  sent by a device", found and _megabytes(sum(entry.bytes for entry in found.collectives))),
     ]

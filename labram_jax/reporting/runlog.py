@@ -11,7 +11,7 @@ from labram_jax.configfile import from_dict
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import read_json
 from labram_jax.reporting.figures.training import Series
-from labram_jax.training.telemetry import read_metrics
+from labram_jax.training.metricslog import read_metrics
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class Program:
         optimizer: how gradients become updates.
         abstract: shapes, types and shardings of the state.
         train_step: (state, batch) -> (state, metrics); the given state's memory is reused.
+        train_steps: (state, stacked batches) -> (state, metrics of each step), for `loop.steps_per_dispatch` steps in
+            one program; None where that is 1.
         evaluate_batch: (variables, frozen, batch) -> the stage's `Statistics` of the batch, whole on every device.
         events: step -> (params, collections, batch) -> collections, for what happens before that step.
     """
@@ -57,6 +59,7 @@ class Program:
     optimizer: optax.GradientTransformation
     abstract: TrainState
     train_step: Compiled
+    train_steps: Compiled | None
     evaluate_batch: Compiled
     events: Mapping[int, Compiled]
 
@@ -86,9 +89,18 @@ class Program:
             self.train_step.name: self.train_step.lower(state, batch),
             self.evaluate_batch.name: self.evaluate_batch.lower(state.variables, state.frozen, batch),
         }
+        if self.train_steps is not None:
+            lowered[self.train_steps.name] = self.train_steps.lower(state, self._stacked(batch))
         for event in self.events.values():
             lowered[event.name] = event.lower(state.params, state.collections, batch)
         return lowered
+
+    def _stacked(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of what `train_steps` takes."""
+        steps, places = self.stage.config.loop.steps_per_dispatch, NamedSharding(self.mesh, sharding.BATCHES)
+        return {
+            name: jax.ShapeDtypeStruct((steps, *one.shape), one.dtype, sharding=places) for name, one in batch.items()
+        }
 
 
 def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
@@ -106,29 +118,40 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
         abstract = sharding.abstract_state(variables, optimizer, stage.frozen, mesh)
     _check_parts(stage.config, mesh)
     places = sharding.shardings_of(abstract)
-    batch, everywhere = NamedSharding(mesh, sharding.BATCH), sharding.replicated(mesh)
+    everywhere = sharding.replicated(mesh)
 
-    def compiled(function: Callable, taken: tuple, given: PyTree, **options) -> Compiled:
-        name, jitted = function.__name__, _under_rules(function)
-        return Compiled(name, mesh, jax.jit(jitted, in_shardings=(*taken, batch), out_shardings=given, **options))
+    def compiled(function: Callable, taken: tuple, given: PyTree, batches=sharding.BATCH, **options) -> Compiled:
+        jitted = _under_rules(function)
+        shardings = (*taken, NamedSharding(mesh, batches))
+        return Compiled(
+            function.__name__, mesh, jax.jit(jitted, in_shardings=shardings, out_shardings=given, **options)
+        )
 
+    train_step = make_train_step(stage, optimizer, learning_rate, trainable)
+    state_and_metrics = (places,), (places, everywhere)
+    several = stage.config.loop.steps_per_dispatch > 1
     return Program(
         stage,
         mesh,
         optimizer,
         abstract,
-        compiled(
-            make_train_step(stage, optimizer, learning_rate, trainable),
-            (places,),
-            (places, everywhere),
-            donate_argnums=0,
-        ),
+        compiled(train_step, *state_and_metrics, donate_argnums=0),
+        compiled(_scanned(train_step), *state_and_metrics, sharding.BATCHES, donate_argnums=0) if several else None,
         compiled(stage.evaluate_batch, (places.variables, places.frozen), everywhere),
         {
             step: compiled(_event_at(step, stage, event), (places.params, places.collections), places.collections)
             for step, event in stage.events().items()
         },
     )
+
+
+def _scanned(train_step: Callable) -> Callable:
+    """As many steps as there are batches, one after another."""
+
+    def train_steps(state: TrainState, batches: Batch) -> tuple[TrainState, PyTree]:
+        return jax.lax.scan(train_step, state, batches)
+
+    return train_steps
 
 
 def _under_rules(function: Callable) -> Callable:

@@ -20,19 +20,19 @@ class Readback:
 
     def __init__(self, behind: int = BEHIND):
         self._behind = behind
-        self._waiting: deque[tuple[int, PyTree]] = deque()
+        self._waiting: deque[tuple[Any, PyTree]] = deque()
 
-    def add(self, number: int, result: PyTree) -> list[tuple[int, PyTree]]:
-        """Takes the result (a pytree) of program `number`; returns those that are due, as numpy arrays."""
+    def add(self, which: Any, result: PyTree) -> list[tuple[Any, PyTree]]:
+        """Takes the result (a pytree) of the program `which`; returns those that are due, as numpy arrays."""
         for leaf in jax.tree.leaves(result):
             leaf.copy_to_host_async()
-        self._waiting.append((number, result))
+        self._waiting.append((which, result))
         return self._read(self._behind)
 
-    def rest(self) -> list[tuple[int, PyTree]]:
+    def rest(self) -> list[tuple[Any, PyTree]]:
         """All results that are still outstanding; waits for them."""
         return self._read(0)
 
-    def _read(self, leave: int) -> list[tuple[int, PyTree]]:
+    def _read(self, leave: int) -> list[tuple[Any, PyTree]]:
         count = max(0, len(self._waiting) - leave)
-        return [(number, jax.device_get(result)) for number, result in (self._waiting.popleft() for _ in range(count))]
+        return [(which, jax.device_get(result)) for which, result in (self._waiting.popleft() for _ in range(count))]

@@ -1,58 +1,44 @@
-"""What a run tells: metrics.jsonl for programs, progress for people, TensorBoard on request."""
+"""What a run tells: metrics.jsonl for programs, progress for people, boards on request."""
 
-import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
 
-from labram_jax.checkpoints.files import METRICS
-from labram_jax.errors import InputError
 from labram_jax.progress import Progress
+from labram_jax.training.boards import Board, TensorBoard, WeightsAndBiases, tensorboardx, weights_and_biases
+from labram_jax.training.metricslog import MetricsLog, read_metrics
 
 
-class Interval:
-    """Means of the metrics since the last logged line, and the speed in patches per second."""
+class Goodput:
+    """The share of the wall time since a run began to train that went into steps which count.
 
-    def __init__(self):
-        self._clock: float | None = None  # starts at the first finished step, which also compiled
-        self._restart(None)
+    The wall time runs through all starts of the run and whatever lay between them. Steps that count are those that the
+    run stands on: their seconds are those between logged lines of training, without the first program of each start
+    (which was also compiled), evaluations and checkpoints. Steps that were lost and done again count once.
 
-    def _restart(self, clock: float | None) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps, self._patches, self._clock = 0, 0.0, clock
+    Args:
+        before: lines of the log as an earlier start left them.
+        kept: those of them that training does not write again.
+    """
 
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """Counts one step; "patches" is summed for the speed, everything else is averaged."""
-        metrics = dict(metrics)
-        patches = float(metrics.pop("patches", 0.0))
-        if self._clock is None:
-            self._clock = time.monotonic()
-        else:
-            self._patches += patches
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value)
-        self._steps += 1
+    def __init__(self, before: Sequence[Mapping], kept: Sequence[Mapping]):
+        # Logs of earlier versions say neither.
+        self.began = next((line["run_began"] for line in before if "run_began" in line), round(time.time(), 3))
+        counted = [line["stepping_seconds"] for line in kept if "stepping_seconds" in line]
+        self._stepping = counted[-1] if counted else 0.0
 
-    def close(self) -> dict[str, float]:
-        """The means, and a new interval from now on."""
-        now = time.monotonic()
-        means = {name: total / self._steps for name, total in self._sums.items()}
-        if self._patches and now > self._clock:
-            means["patches_per_second"] = self._patches / (now - self._clock)
-        self._restart(now)
-        return means
-
-    def pause(self) -> None:
-        """Leaves out of the speed what happened since the interval was closed: an evaluation, a checkpoint."""
-        if self._clock is not None and not self._steps:
-            self._clock = time.monotonic()
-
-    def __len__(self) -> int:
-        return self._steps
+    def add(self, seconds: float) -> dict[str, float]:
+        """Counts the seconds of some more steps; returns what to log of it."""
+        self._stepping += seconds
+        elapsed = time.time() - self.began
+        return {
+            "stepping_seconds": round(self._stepping, 3),
+            "goodput": min(1.0, self._stepping / elapsed) if elapsed > 0 else 0.0,
+        }
 
 
 class Telemetry:
@@ -64,26 +50,41 @@ class Telemetry:
         start: step that training starts from; later lines of an earlier attempt are cut.
         total: steps of the whole training.
         steps_per_epoch: batches in one epoch.
+        config: the run's configuration as plain data, for boards that show it.
         tensorboard: also write TensorBoard events to run/tensorboard; needs tensorboardX.
+        wandb: also write to Weights & Biases; needs wandb.
     """
 
     def __init__(
-        self, run: str | os.PathLike, name: str, start: int, total: int, steps_per_epoch: int, tensorboard: bool = False
+        self,
+        run: str | os.PathLike,
+        name: str,
+        start: int,
+        total: int,
+        steps_per_epoch: int,
+        *,
+        config: Mapping | None = None,
+        tensorboard: bool = False,
+        wandb: bool = False,
     ):
         self._primary = jax.process_index() == 0
         self._steps_per_epoch = steps_per_epoch
-        self._board = None
-        writer = _board_writer() if tensorboard else None
+        packages = (tensorboardx() if tensorboard else None, weights_and_biases() if wandb else None)
         if not self._primary:
             return
-        run = Path(run)
+        run = Path(run).absolute()
         run.mkdir(parents=True, exist_ok=True)
-        self._path = run / METRICS
-        self._path.touch()
-        self._begin = time.monotonic() - cut_after(self._path, start)
-        if writer is not None:
-            self._board = writer(str(run / "tensorboard"), purge_step=start + 1)
-        self._progress = Progress(name, total, start)
+        before = read_metrics(run)
+        self._log = MetricsLog(run, start)
+        kept = read_metrics(run)
+        self._goodput = Goodput(before, kept)
+        self._begin = time.monotonic() - max((line["seconds"] for line in kept), default=0.0)
+        self._boards: list[Board] = []
+        if packages[0] is not None:
+            self._boards.append(TensorBoard(packages[0], run, start))
+        if packages[1] is not None:
+            self._boards.append(WeightsAndBiases(packages[1], run, self._goodput.began, config or {}))
+        self._progress, self._speed = Progress(name, total, start), ""
 
     def __enter__(self) -> "Telemetry":
         return self
@@ -94,77 +95,55 @@ class Telemetry:
     def advance(self, text: str = "") -> None:
         """One more step is done."""
         if self._primary:
-            self._progress.update(1, text)
+            self._progress.update(1, text + self._speed)
 
     def say(self, message: str) -> None:
         if self._primary:
             self._progress.write(message)
 
+    def log_interval(self, step: int, values: Mapping[str, float], seconds: float) -> None:
+        """Appends a line of the split "train": the steps up to `step`, of which `seconds` were timed."""
+        if self._primary:
+            self._speed = _speed(values)
+            self.log(step, "train", {**values, **self._goodput.add(seconds)})
+
     def log(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
-        """Appends a line for `split` ("train", "validation" or "test"); a value that is not finite becomes null."""
+        """Appends a line for `split`; a value that is not finite becomes null."""
         if not self._primary:
             return
-        values = {name: _finite(value) for name, value in metrics.items()}
+        values = {name: float(value) for name, value in metrics.items()}
         line = {
             "step": step,
             "epoch": round(step / self._steps_per_epoch, 4),
             "split": split,
-            **values,
+            **{name: value if math.isfinite(value) else None for name, value in values.items()},
             "seconds": round(time.monotonic() - self._begin, 3),
+            "run_began": self._goodput.began,
         }
-        # Opened for each line: a mounted bucket keeps and shows what was written only when the file is closed.
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        if self._board is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self._board.add_scalar(f"{split}/{name}", value, step)
+        self._log.append(line)
+        for board in self._boards:
+            board.write(step, split, {name: value for name, value in values.items() if math.isfinite(value)})
+
+    def flush(self) -> None:
+        """Puts into the file what was logged: before what must not be ahead of the log, and before long pauses."""
+        if self._primary:
+            self._log.flush()
 
     def close(self) -> None:
         if self._primary:
+            self._log.close()
             self._progress.close()
-        if self._board is not None:
-            self._board.close()
+            for board in self._boards:
+                board.close()
 
 
-def read_metrics(run: str | os.PathLike) -> list[dict]:
-    """The lines of a run's metrics.jsonl, oldest first; a last line cut short by a kill is left out."""
-    path = Path(run) / METRICS
-    if not path.is_file():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
-
-
-def cut_after(path: Path, step: int) -> float:
-    """Drops the lines that training will write again; returns the seconds that the kept ones took.
-
-    These are lines of later steps, and scores on the test split, which come once at the end.
-    """
-    if not path.is_file():
-        return 0.0
-    kept = [line for line in read_metrics(path.parent) if line["step"] <= step and line["split"] != "test"]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    part.replace(path)
-    return max((line["seconds"] for line in kept), default=0.0)
-
-
-def _finite(value: float) -> float | None:
-    value = float(value)
-    return value if math.isfinite(value) else None
-
-
-def _board_writer() -> type:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise InputError(
-            "TensorBoard was asked for, but tensorboardX is not installed: pip install 'labram-jax[tensorboard]'."
-        ) from error
-    return SummaryWriter
+def _speed(values: Mapping[str, float]) -> str:
+    """The speed of an interval in a few words, to follow the loss."""
+    text = ""
+    if "step_seconds" in values:
+        text += f", {1e3 * values['step_seconds']:.3g} ms a step"
+        waiting = values["data_wait_seconds"] / values["step_seconds"]
+        text += f", {waiting:.0%} waiting for data" if waiting >= 0.01 else ""
+    if "share_of_peak" in values:
+        text += f", {values['share_of_peak']:.0%} of peak"
+    return text

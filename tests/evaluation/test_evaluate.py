@@ -12,7 +12,7 @@ from small_runs import MONTAGES, write_corpus
 import labram_jax
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
 from labram_jax.tables import Spread
-from labram_jax.training.telemetry import read_metrics
+from labram_jax.training.metricslog import read_metrics
 
 
 @pytest.fixture

@@ -122,12 +122,16 @@ with processes.joined():
     mesh = Mesh(np.array(jax.devices()).reshape(2, 2).T.reshape(4, 1, 1), AXES)
     rows = process_rows(mesh, 8)
     batch = put_batch({"x": 10 * rows}, mesh)
+    stacked = put_batch({"x": 10 * np.stack([rows, rows + 8])}, mesh, stacked=True)
+    print(processes.of_first(3.5 + number), to_host(stacked["x"]).tolist())
     print(rows.tolist(), to_host(batch["x"]).tolist())
 """
     whole = list(range(0, 80, 10))
     expected = [f"{rows} {whole}" for rows in ([0, 1, 4, 5], [2, 3, 6, 7])]
     results = pair(code, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=2")
     assert [(code, output.splitlines()[-1]) for code, output in results] == [(0, line) for line in expected]
+    for _, output in results:  # one after another, and the first process's number on both
+        assert output.splitlines()[-2] == f"3.5 {[whole, list(range(80, 160, 10))]}"
 
 
 def test_an_error_on_one_host_ends_the_others_with_its_message(tmp_path):

@@ -31,8 +31,8 @@ from labram_jax.runs import make_stage
 from labram_jax.stages.finetuning import predictions_of
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.evaluating import collect, evaluate
+from labram_jax.training.metricslog import read_metrics
 from labram_jax.training.program import Program, prepare
-from labram_jax.training.telemetry import read_metrics
 
 STEPS_PER_EPOCH = 10
 

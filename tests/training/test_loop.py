@@ -5,19 +5,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from toy_stage import STEPS_PER_EPOCH, batch, toy_config, train_toy
+from toy_stage import STEPS_PER_EPOCH, batch, lines, toy_config, train_toy
 
 from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
-from labram_jax.training.telemetry import read_metrics
+from labram_jax.training.metricslog import read_metrics
+from labram_jax.training.program import Compiled
 
 SCRIPT = Path(__file__).parents[1] / "toy_stage.py"
-TIMES = ("seconds", "patches_per_second")
 
 
 def start_toy(*arguments, devices: int = 1) -> subprocess.Popen:
@@ -53,10 +54,6 @@ def steps(run: Path) -> list[int]:
 
 def last_model(run: Path):
     return load_model(run / "checkpoints" / str(steps(run)[-1]))[0]
-
-
-def lines(run: Path) -> list[dict]:
-    return [{name: line[name] for name in line if name not in TIMES} for line in read_metrics(run)]
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +101,42 @@ def test_stop_request_saves_and_ends_well(whole, tmp_path):
     assert f"stopped {step}" in output and "the same command goes on" in output and step < 4 * STEPS_PER_EPOCH
     assert train_toy(toy_config(run)).finished
     jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
+
+
+def test_steps_in_one_program_are_the_same_steps(whole, tmp_path, monkeypatch):
+    """Two at a time where nothing comes between: all but the one with the event, and the one before it."""
+    run, called, call = tmp_path / "several", Counter(), Compiled.__call__
+    monkeypatch.setattr(Compiled, "__call__", lambda own, *args: called.update([own.name]) or call(own, *args))
+    assert train_toy(toy_config(run, **{"loop.steps_per_dispatch": 2}), test=lambda: [batch(20_000)]).finished
+    assert called["train_step"] == 2 and called["train_steps"] == 11 and called["start_mean"] == 1
+    # Compiled into a loop, a sum may be rounded another way.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-6), last_model(run), last_model(whole)
+    )
+    for mine, other in zip(lines(run), lines(whole), strict=True):
+        assert mine.pop("split") == other.pop("split")
+        assert mine == pytest.approx(other, rel=1e-5, abs=1e-6)
+
+
+def test_a_run_saved_by_the_clock_goes_on_bit_for_bit(whole, tmp_path):
+    """Saved after every logged interval, since any takes longer than no time, and broken off by bad data."""
+    run, clocked = tmp_path / "clocked", {"loop.save_every_minutes": 1e-9, "loop.keep": 10}
+    with pytest.raises(InputError, match="the checkpoint of step 20 is good"):
+        train_toy(toy_config(run, **clocked), poison=22)
+    assert steps(run) == [4, 6, 8, 12, 16, 18, 20]
+    assert train_toy(toy_config(run)).finished
+    jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
+    assert lines(run) == [line for line in lines(whole) if line["split"] != "test"]
+
+
+def test_some_steps_are_traced_on_request(tmp_path, capsys):
+    assert train_toy(toy_config(tmp_path), validation=None, profile=3).finished
+    told = capsys.readouterr().err
+    assert f"the trace is in {tmp_path / 'profile'}: pip install xprof" in told and " ms a step" in told
+    (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(trace)).planes
+    events = [event for plane in planes for line in plane.lines for event in line.events if event.name == "train"]
+    assert [dict(event.stats)["step_num"] for event in events] == [10, 11, 12]
 
 
 def test_another_mesh_trains_the_same_model(whole, tmp_path):

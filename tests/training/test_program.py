@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sentences import refuses
-from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, toy_config, train_toy
+from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, lines, toy_config, train_toy
 
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.models import load_model
@@ -17,9 +17,9 @@ from labram_jax.config import MeshConfig
 from labram_jax.parallel.sharding import make_mesh
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import collect
+from labram_jax.training.metricslog import read_metrics
 from labram_jax.training.program import Program, prepare
 from labram_jax.training.readback import BEHIND, Readback
-from labram_jax.training.telemetry import read_metrics
 
 ROOT = Path(__file__).parents[2]
 COMPILING = frozenset({"jit", "pjit", "pmap"})
@@ -124,11 +124,6 @@ def test_an_evaluation_that_is_stopped_leaves_no_scores_and_is_made_up_for(tmp_p
     assert result == expected and result.finished
     assert lines(run) == lines(whole)
     jax.tree.map(np.testing.assert_array_equal, load_model(run)[0], load_model(whole)[0])
-
-
-def lines(run: Path) -> list[dict]:
-    times = ("seconds", "patches_per_second")
-    return [{name: line[name] for name in line if name not in times} for line in read_metrics(run)]
 
 
 def test_a_stop_between_the_last_step_and_the_test_leaves_the_test_to_the_next_start(tmp_path):

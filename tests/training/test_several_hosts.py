@@ -13,7 +13,7 @@ from small_runs import finetuning_config
 
 from labram_jax.checkpoints.models import load_model
 from labram_jax.runs import train
-from labram_jax.training.telemetry import read_metrics
+from labram_jax.training.metricslog import read_metrics
 
 TESTS = Path(__file__).parents[1]
 LAUNCHER = TESTS.parent / "launch" / "local.sh"

@@ -1,0 +1,127 @@
+"""What the loop adds to a step: its wall clock for each step, less the time of the step on the device.
+
+    python benchmarks/loop.py
+    python benchmarks/loop.py --several 10
+
+A tiny classifier on one device reads batches from memory, so that neither data nor the device are in the way. The
+device's time is that of steps in one program, which returns to the host only at the end; "bare" are calls of the
+training step alone, one after another, on a batch that is there already. All take turns.
+"""
+
+import dataclasses
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+from steps import Benchmark, random_batch, stage_of
+
+from labram_jax import config as c
+from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.tables import text_table
+from labram_jax.training.loop import train
+from labram_jax.training.metricslog import read_metrics
+from labram_jax.training.program import Program, prepare
+
+LOG_EVERY = 20
+
+
+@dataclass(frozen=True)
+class LoopBenchmark:
+    """Times the loop on a tiny model."""
+
+    slots: int = 32
+    """Patch slots of the one row of a batch."""
+    steps: int = 1000
+    """Steps of a turn."""
+    turns: int = 5
+    several: int = 1
+    """loop.steps_per_dispatch."""
+    log: bool = True
+    """Log every 20 steps, as by default; else once a turn."""
+
+
+def main(benchmark: LoopBenchmark) -> None:
+    stage, batch = tiny(benchmark)
+    many = dataclasses.replace(stage.config, loop=c.LoopConfig(log_every=LOG_EVERY, steps_per_dispatch=LOG_EVERY))
+    program = prepare(FinetuningStage(many, None), make_mesh(c.MeshConfig()), benchmark.steps, benchmark.steps)
+    sides: dict[str, list[float]] = {"device": [], "bare": [], "loop": []}
+    device, bare = on_the_device(program, batch), one_by_one(program, batch)
+    for _ in range(benchmark.turns):
+        sides["device"].append(device(benchmark.steps))
+        sides["bare"].append(bare(benchmark.steps))
+        sides["loop"].append(in_the_loop(stage, batch, benchmark.steps))
+    milliseconds = {name: 1e3 * np.array(values) for name, values in sides.items()}
+    milliseconds["loop - bare"] = milliseconds["loop"] - milliseconds["bare"]
+    milliseconds["loop - device"] = milliseconds["loop"] - milliseconds["device"]
+    rows = [[name, float(np.median(v)), float(v.min()), float(v.max())] for name, v in milliseconds.items()]
+    print(text_table(["ms a step", "median", "from", "to"], rows))
+    print(f"\n{benchmark}; {jax.devices()[0].device_kind}; jax {jax.__version__}, Python {platform.python_version()}")
+
+
+def tiny(benchmark: LoopBenchmark) -> tuple[FinetuningStage, dict[str, np.ndarray]]:
+    """A classifier of two blocks of width 100, and a batch of one row with all that a reader gives."""
+    shape = Benchmark(size="tiny", rows=1)
+    stage = stage_of("finetuning", shape, c.ComputeConfig())
+    batch = random_batch("finetuning", shape)
+    batch = {name: value if name == "labels" else value[:, : benchmark.slots] for name, value in batch.items()}
+    batch |= dict.fromkeys(("window_ids", "corpus_ids"), np.zeros((1, 1), np.int32))
+    loop = c.LoopConfig(
+        epochs=1,
+        log_every=LOG_EVERY if benchmark.log else benchmark.steps,
+        steps_per_dispatch=benchmark.several,
+    )
+    data = dataclasses.replace(stage.config.data, batch_rows=1, patch_slots=benchmark.slots)
+    return FinetuningStage(dataclasses.replace(stage.config, data=data, loop=loop), None), batch
+
+
+def on_the_device(program: Program, batch: dict[str, np.ndarray]) -> Callable[[int], float]:
+    """Seconds a step of steps in one program."""
+    stacked = put_batch({name: np.stack([x] * LOG_EVERY) for name, x in batch.items()}, program.mesh, stacked=True)
+    run = _timed(program.create_state(), lambda state: program.train_steps(state, stacked))
+    return lambda steps: run(steps // LOG_EVERY) / LOG_EVERY
+
+
+def one_by_one(program: Program, batch: dict[str, np.ndarray]) -> Callable[[int], float]:
+    """Seconds a step of calls of the step."""
+    placed = put_batch(batch, program.mesh)
+    return _timed(program.create_state(), lambda state: program.train_step(state, placed))
+
+
+def _timed(state, step: Callable) -> Callable[[int], float]:
+    """A function that takes some steps, and gives the seconds of each; the first, which compiles, is done already."""
+    state, metrics = jax.block_until_ready(step(state))
+
+    def run(steps: int) -> float:
+        nonlocal state, metrics
+        begin = time.perf_counter()
+        for _ in range(steps):
+            state, metrics = step(state)
+        jax.block_until_ready(metrics)
+        return (time.perf_counter() - begin) / steps
+
+    return run
+
+
+def in_the_loop(stage: FinetuningStage, batch: dict[str, np.ndarray], steps: int) -> float:
+    """Seconds a step of a whole training, by its own log; the first intervals hold what is done once."""
+
+    def loader(start: int) -> Iterator[dict[str, np.ndarray]]:
+        while True:
+            yield batch
+
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        train(stage, run, loader, steps)
+        lines = [line for line in read_metrics(run) if "step_seconds" in line]
+    return float(np.median([line["step_seconds"] for line in lines[1:] or lines]))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(LoopBenchmark))

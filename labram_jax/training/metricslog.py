@@ -1,0 +1,92 @@
+"""metrics.jsonl: a line of JSON for every logged interval and evaluation, in files of bounded size.
+
+An object store takes about one change of an object a second, and may write the whole of it anew for each. So lines are
+written some at a time, and a file that is full gets a number: metrics-0001.jsonl, metrics-0002.jsonl, ..., and
+metrics.jsonl at last, which holds the newest lines.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from labram_jax.checkpoints.files import METRICS
+
+FLUSH_SECONDS = 5.0
+FULL_BYTES = 2**20
+
+
+class MetricsLog:
+    """Appends lines, which are in the file at the latest after the next `flush` or `close`.
+
+    Opening it cuts what training will write again: lines of steps after `start`, and scores on the test split, which
+    come once at the end.
+    """
+
+    def __init__(self, run: Path, start: int):
+        self._path = run / METRICS
+        self._lines: list[str] = []
+        self._flushed = -FLUSH_SECONDS  # so that the first line is seen at once
+        # From the newest on: whatever ends this half-way leaves the beginning of the log.
+        for path in reversed(_files(run)):
+            _cut_after(path, start)
+        self._path.touch()
+
+    def append(self, line: Mapping) -> None:
+        self._lines.append(json.dumps(line) + "\n")
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was appended."""
+        lines, self._lines = self._lines, []  # if the disk is full, they are not tried again
+        if not lines:
+            return
+        if self._path.stat().st_size >= FULL_BYTES:
+            self._path.rename(_numbered(self._path, len(_files(self._path.parent))))
+        with self._path.open("a") as file:
+            file.write("".join(lines))
+        self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        self.flush()
+
+
+def read_metrics(run: str | os.PathLike) -> list[dict]:
+    """The lines of a run's log, oldest first; a last line cut short by a kill is left out."""
+    return [line for path in _files(Path(run)) for line in _lines_of(path)]
+
+
+def _files(run: Path) -> list[Path]:
+    """Those of the log, oldest first."""
+    newest = run / METRICS
+    return [*sorted(run.glob(f"{newest.stem}-*{newest.suffix}")), *([newest] if newest.is_file() else [])]
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_stem(f"{path.stem}-{number:04d}")
+
+
+def _lines_of(path: Path) -> list[dict]:
+    lines = []
+    for text in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _cut_after(path: Path, step: int) -> None:
+    """Rewrites a file of the log without what training will write again; a numbered one goes if nothing is left."""
+    kept = [line for line in _lines_of(path) if line["step"] <= step and line["split"] != "test"]
+    text = "".join(json.dumps(line) + "\n" for line in kept)
+    if text == path.read_text():
+        return
+    if not text and path.name != METRICS:
+        path.unlink()
+        return
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
