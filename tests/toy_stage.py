@@ -134,16 +134,12 @@ def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -
     )
 
 
-<<<<<<< HEAD:tests/toy_stage.py
-def main() -> int:
-=======
 def lines(run: Path) -> list[dict]:
     """The log of a run without what goes by the clock."""
     return [{name: line[name] for name in line if name not in CLOCKED} for line in read_metrics(run)]
 
 
-if __name__ == "__main__":
->>>>>>> 176b0d3 (The loop in parts one can follow: triggers, a feed, an interval; steps per dispatch; what a run tells of its speed):tests/training/toy_stage.py
+def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run")
     parser.add_argument("epochs", type=float)
