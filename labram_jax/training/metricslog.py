@@ -18,7 +18,7 @@ FULL_BYTES = 2**20
 
 
 class MetricsLog:
-    """Appends lines, which are in the file at the latest after the next `flush` or `close`.
+    """Appends lines, which are in the file at the latest after the next `flush`.
 
     Opening it cuts what training will write again: lines of steps after `start`, and scores on the test split, which
     come once at the end.
@@ -48,9 +48,6 @@ class MetricsLog:
         with self._path.open("a") as file:
             file.write("".join(lines))
         self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        self.flush()
 
 
 def read_metrics(run: str | os.PathLike) -> list[dict]:

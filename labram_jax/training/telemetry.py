@@ -130,8 +130,11 @@ class Telemetry:
             self._log.flush()
 
     def close(self) -> None:
-        if self._primary:
-            self._log.close()
+        if not self._primary:
+            return
+        try:
+            self._log.flush()
+        finally:
             self._progress.close()
             for board in self._boards:
                 board.close()

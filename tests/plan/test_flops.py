@@ -109,3 +109,9 @@ def test_float32_products_take_their_own_rate():
     one = products[0].flops
     assert flops.compute_seconds(products, "bfloat16", 4.0 * one, 1.0 * one, 128, 1) == pytest.approx(1.25)
     assert flops.compute_seconds(products, "float32", 4.0 * one, 1.0 * one, 128, 2) == pytest.approx(1)
+
+
+def test_steps_of_a_dispatch_are_so_many_steps():
+    config = tokenizer_config("run", [], **{"loop.steps_per_dispatch": 3})
+    one, several = (flops.products_of(name, config, None) for name in (flops.TRAINING, flops.SEVERAL))
+    assert flops.total(several) == 3 * flops.total(one) > 0

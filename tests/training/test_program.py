@@ -54,6 +54,20 @@ def test_the_check_sees_what_compiles(code):
     assert compiles(ast.parse(code)) and not compiles(ast.parse("import jax\njax.grad(f)"))
 
 
+def test_steps_of_one_dispatch_are_a_program_of_their_own(tmp_path):
+    """What `plan` sees of them: the batches, one upon the other, on the shards of one."""
+    names = {}
+    for several in (1, 4):
+        stage = ToyStage(toy_config(tmp_path, **{"loop.steps_per_dispatch": several}))
+        program = prepare(stage, make_mesh(MeshConfig()), 10, STEPS_PER_EPOCH)
+        shapes = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in batch(0).items()}
+        names[several] = program.lower(shapes)
+    assert set(names[1]) == {"train_step", "evaluate_batch", "start_mean"}
+    assert set(names[4]) == {*names[1], "train_steps"}
+    (_, stacked), _ = names[4]["train_steps"].in_avals
+    assert {name: x.shape for name, x in stacked.items()} == {"x": (4, ROWS, 8), "y": (4, ROWS)}
+
+
 def test_results_are_read_some_programs_behind_and_in_order():
     readback = Readback()
     read = [readback.add(number, {"x": jnp.float32(number)}) for number in range(BEHIND + 2)]

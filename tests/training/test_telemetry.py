@@ -136,7 +136,7 @@ def test_full_files_are_numbered_and_cut_like_the_newest(tmp_path, monkeypatch):
         log = MetricsLog(tmp_path, start)
         for step in range(start + 1, stop + 1):
             log.append({"step": step, "split": "train"})
-        log.close()
+        log.flush()
         return sorted(path.name for path in tmp_path.iterdir())
 
     files = train(0, 12)  # of 30 bytes, so four lines fill a file
