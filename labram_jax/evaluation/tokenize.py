@@ -22,11 +22,11 @@ from labram_jax.errors import InputError
 from labram_jax.lock import held
 from labram_jax.parallel.sharding import make_mesh, put_batch
 from labram_jax.progress import Progress
-from labram_jax.runs import read_tokenizer
 from labram_jax.stages.labelling import LabellingStage
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.program import Program, prepare
 from labram_jax.training.readback import Readback
+from labram_jax.weights import read_tokenizer
 
 
 def tokenize(
