@@ -15,8 +15,8 @@ config = replace(
     **{
         "model.encoder": large_encoder(drop_path=0.1),
         "optimizer.layer_decay": 0.8,
+        "optimizer.reduce_dtype": "bfloat16",
         "optimizer.warmup_epochs": 3,
         "loop.epochs": 30,
-        "compute.remat": "block",
     },
 )

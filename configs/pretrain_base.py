@@ -30,5 +30,5 @@ config = PretrainingStageConfig(
         clip_norm=3.0,
     ),
     loop=LoopConfig(epochs=50),
-    compute=ComputeConfig(dtype="bfloat16", remat="block", code_chunk=2048),
+    compute=ComputeConfig(dtype="bfloat16", code_chunk=2048),
 )

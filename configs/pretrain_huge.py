@@ -11,5 +11,8 @@ from labram_jax.config import huge_encoder, replace
 config = replace(
     base,
     run="runs/pretrain_huge",
-    **{"model.encoder": huge_encoder(class_position="first_electrode", initialisation="pretraining")},
+    **{
+        "model.encoder": huge_encoder(class_position="first_electrode", initialisation="pretraining"),
+        "optimizer.reduce_dtype": "bfloat16",
+    },
 )

@@ -11,5 +11,8 @@ from labram_jax.config import large_encoder, replace
 config = replace(
     base,
     run="runs/pretrain_large",
-    **{"model.encoder": large_encoder(class_position="first_electrode", initialisation="pretraining")},
+    **{
+        "model.encoder": large_encoder(class_position="first_electrode", initialisation="pretraining"),
+        "optimizer.reduce_dtype": "bfloat16",
+    },
 )

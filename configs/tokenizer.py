@@ -28,5 +28,5 @@ config = TokenizerStageConfig(
         clip_norm=None,
     ),
     loop=LoopConfig(epochs=100),
-    compute=ComputeConfig(dtype="bfloat16", remat="block", code_chunk=2048),
+    compute=ComputeConfig(dtype="bfloat16", code_chunk=2048),
 )

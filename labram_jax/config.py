@@ -235,7 +235,9 @@ class OptimizerConfig:
     time_embedding_layer: Literal["top", "bottom"] = "top"
     """Layer-decay group of the time embedding: the reference leaves it at the top by accident."""
     accumulate: int = 1
-    """Parts of a batch whose gradients are taken one after another: less memory, the same update."""
+    """Microbatches whose gradients are taken one after another: less memory, the same update."""
+    reduce_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type in which gradients are summed over the axis `data` of the mesh; half the bytes in bfloat16."""
 
     def __post_init__(self):
         _require(self.learning_rate > 0, f"optimizer.learning_rate {self.learning_rate} must be positive.")

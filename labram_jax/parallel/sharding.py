@@ -43,6 +43,17 @@ BATCH = P(("data", "fsdp"))
 BATCHES = P(None, *BATCH)  # several, stacked
 
 
+def rules_within(axis: str) -> tuple[tuple[str, str | tuple[str, ...] | None], ...]:
+    """The rules for a function that runs on the rows of one place along `axis`, which is then no one's to divide."""
+    return tuple((name, _without(axis, axes)) for name, axes in RULES)
+
+
+def _without(axis: str, axes: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    if isinstance(axes, tuple):
+        return tuple(other for other in axes if other != axis)
+    return None if axes == axis else axes
+
+
 def make_mesh(config: MeshConfig, among: Sequence[jax.Device] | None = None) -> Mesh:
     """Lays all devices (or those of `among`) out along data x fsdp x model; raises InputError if they do not fit.
 

@@ -14,15 +14,36 @@ from labram_jax.plan.hardware import Hardware
 from labram_jax.plan.hlo import Computation, HloModule, Instruction
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
+WORK = ("fusion", "while", "call", "conditional", "custom-call", "convolution", "dot")
+# What the TPU's compiler calls the ends of a collective that it runs beside other work, in fusions of their own.
+STARTS, ENDS = '"AsyncCollectiveStart"', '"AsyncCollectiveDone"'
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One collective of a compiled program.
+
+    Attributes:
+        kind: what it does.
+        instruction: the line that says so.
+        times: how often a step runs it.
+        asynchronous: whether devices have other work between its start and its end, as the program is scheduled.
+    """
+
+    kind: str
+    instruction: Instruction
+    times: int
+    asynchronous: bool
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """All collectives of one kind over the same axes of the mesh in one step.
+    """All collectives of one kind over the same axes of the mesh in one step, that run beside other work or not.
 
     Attributes:
         kind: what they do.
         axes: axes of the mesh that their groups run along.
+        asynchronous: whether they run beside other work; devices wait for the others.
         count: how many there are in a step.
         bytes: that each device sends in a step, if every one goes round its ring.
         seconds: that the links need for them, with nothing else going on.
@@ -30,6 +51,7 @@ class Traffic:
 
     kind: str
     axes: tuple[str, ...]
+    asynchronous: bool
     count: int
     bytes: float
     seconds: float
@@ -37,8 +59,9 @@ class Traffic:
 
 def traffic(program: HloModule, mesh: Mesh, hardware: Hardware) -> list[Traffic]:
     """The collectives of a program, most bytes first."""
-    totals: dict[tuple[str, tuple[str, ...]], list[float]] = {}
-    for kind, instruction, times in collectives(program):
+    totals: dict[tuple[str, tuple[str, ...], bool], list[float]] = {}
+    for found in collectives(program):
+        kind, instruction = found.kind, found.instruction
         groups = groups_of(instruction.attributes, mesh.size)
         group = max(groups, key=len)
         if len(group) < 2:
@@ -47,15 +70,16 @@ def traffic(program: HloModule, mesh: Mesh, hardware: Hardware) -> list[Traffic]
         devices = [mesh.devices.flat[number] for number in group]
         rate, delay = ring(devices, mesh.devices.flat, hardware)
         seconds = sent / rate + delay * (2 if kind == "all-reduce" else 1)
-        entry = totals.setdefault((kind, mesh_axes(group, mesh)), [0, 0, 0])
+        entry = totals.setdefault((kind, mesh_axes(group, mesh), found.asynchronous), [0, 0, 0])
         for place, value in enumerate((1, sent, seconds)):
-            entry[place] += times * value
-    found = [Traffic(kind, axes, int(n), sent, seconds) for (kind, axes), (n, sent, seconds) in totals.items()]
-    return sorted(found, key=lambda entry: -entry.bytes)
+            entry[place] += found.times * value
+    traffic = [Traffic(*own, int(count), sent, seconds) for own, (count, sent, seconds) in totals.items()]
+    return sorted(traffic, key=lambda entry: -entry.bytes)
 
 
-def collectives(program: HloModule) -> Iterable[tuple[str, Instruction, int]]:
-    """Kind, instruction and runs in a step of every collective; one that is split over fusions counts once."""
+def collectives(program: HloModule) -> Iterable[Collective]:
+    """Every collective of a program; one that is split over fusions counts once."""
+    callers = _callers(program)
     for name, computation in program.computations.items():
         if not program.times[name]:
             continue
@@ -64,14 +88,57 @@ def collectives(program: HloModule) -> Iterable[tuple[str, Instruction, int]]:
             if kind not in KINDS or _continues(computation, instruction):
                 continue
             scattered = kind == "all-reduce" and name.startswith("all-reduce-scatter")
-            yield "reduce-scatter" if scattered else kind, instruction, program.times[name]
+            kind = "reduce-scatter" if scattered else kind
+            beside = _runs_beside_work(program, callers, computation, instruction)
+            yield Collective(kind, instruction, program.times[name], beside)
+
+
+def _callers(program: HloModule) -> dict[str, tuple[Computation, Instruction]]:
+    """Where each fused computation is called: every one has one place."""
+    return {
+        called: (computation, instruction)
+        for computation in program.computations.values()
+        for instruction in computation.instructions.values()
+        if (called := instruction.entered)
+    }
+
+
+def _has(computation: Computation | None, *marks: str) -> bool:
+    """Whether each of the marks is the whole of an attribute in some line of a computation."""
+    own = computation.instructions.values() if computation else ()
+    return all(any(re.search(rf"{re.escape(mark)}(?!\d)", line.attributes) for line in own) for mark in marks)
 
 
 def _continues(computation: Computation, instruction: Instruction) -> bool:
     """Whether this is a later part of a collective that runs beside other work: the first part starts it."""
-    if "chain_id" not in instruction.attributes:
-        return False
-    return not any('"AsyncCollectiveStart"' in other.attributes for other in computation.instructions.values())
+    return "chain_id" in instruction.attributes and not _has(computation, STARTS)
+
+
+def _runs_beside_work(
+    program: HloModule,
+    callers: dict[str, tuple[Computation, Instruction]],
+    computation: Computation,
+    instruction: Instruction,
+) -> bool:
+    """Whether other work stands between what starts a collective and what waits for it, as the program is scheduled."""
+    place, start = callers.get(computation.name, (computation, instruction))
+    if _has(computation, STARTS):
+        channel = re.search(r"channel_id=\d+\b", instruction.attributes)[0]
+        end = next(callers[own.name][1] for own in program.computations.values() if _has(own, ENDS, channel))
+    else:
+        place, start = (place, start) if start.opcode == "async-start" else (computation, instruction)
+        if not start.opcode.endswith("-start"):
+            return False
+        end = next(user for user in place.users[start.name] if user.opcode.endswith("-done"))
+    names = list(place.instructions)
+    between = names[names.index(start.name) + 1 : names.index(end.name)]
+    return any(_works(program, place.instructions[name]) for name in between)
+
+
+def _works(program: HloModule, instruction: Instruction) -> bool:
+    """Whether an instruction keeps a device busy by itself, and not only starts a collective or waits for it."""
+    called = program.computations.get(instruction.called("calls") or "")
+    return instruction.opcode in WORK and not (_has(called, STARTS) or _has(called, ENDS))
 
 
 def sent_bytes(kind: str, instruction: Instruction, size: int) -> float:

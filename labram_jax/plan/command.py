@@ -1,5 +1,6 @@
 """`labram-jax plan`: whether a configuration fits devices, how long a step takes at best, and what limits it."""
 
+import functools
 import json
 import sys
 from dataclasses import dataclass, field
@@ -8,14 +9,14 @@ from typing import Annotated
 
 import tyro
 
-from labram_jax.config import AnyStageConfig
+from labram_jax.config import AnyStageConfig, replace
 from labram_jax.errors import InputError
 from labram_jax.parallel.sharding import row_devices
 from labram_jax.plan.compile import LOCAL, CompiledStage, compile_stage, devices_of, tokenizer_of, without_devices
 from labram_jax.plan.estimate import estimate
 from labram_jax.plan.hardware import hardware_of
-from labram_jax.plan.levers import largest_batch, levers
-from labram_jax.plan.report import Plan, PlannedProgram, describe, to_dict
+from labram_jax.plan.levers import faster, largest_batch, smaller
+from labram_jax.plan.report import Plan, PlannedLever, PlannedProgram, describe, to_dict
 from labram_jax.plan.workload import Recordings, workload_of
 
 
@@ -27,6 +28,8 @@ class PlanOptions:
     """Devices to compile for: a TPU slice such as v5e:16x16, or local (those present; the default). May be repeated."""
     fit: bool = False
     """Find the largest data.batch_rows that fits; every try compiles."""
+    levers: bool = False
+    """Say by how much each option helps that makes a step smaller or faster; compiles with each of them."""
     json: Path | None = None
     """Also write everything to this file."""
     recordings: Annotated[Recordings, tyro.conf.arg(name="")] = field(default_factory=Recordings)
@@ -49,29 +52,38 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     """Compiles and estimates one configuration on one topology."""
     devices, tokenizer = devices_of(topology), tokenizer_of(config)
     hardware = hardware_of(devices[0], config.compute.dtype, present=topology == LOCAL)
-    tried: dict[int, CompiledStage] = {}
 
-    def compiled(changed: AnyStageConfig) -> CompiledStage:
-        rows = changed.data.batch_rows
-        if rows not in tried:
-            print(f"compiling for {topology}, a batch of {rows} rows", file=sys.stderr, flush=True)
-            workload = workload_of(changed.data, options.recordings, changed.loop.seed)
-            tried[rows] = compile_stage(
-                changed, tokenizer, devices, hardware.memory, workload.steps_per_epoch(rows) or 1000
+    @functools.cache
+    def compiled(changed: AnyStageConfig, what: str) -> CompiledStage:
+        print(f"compiling for {topology}, {what}", file=sys.stderr, flush=True)
+        workload = workload_of(changed.data, options.recordings, changed.loop.seed)
+        steps = workload.steps_per_epoch(changed.data.batch_rows) or 1000
+        return compile_stage(changed, tokenizer, devices, hardware.memory, steps)
+
+    def with_rows(changed: AnyStageConfig) -> CompiledStage:
+        return compiled(changed, f"a batch of {changed.data.batch_rows} rows")
+
+    def planned(changed: AnyStageConfig, stage: CompiledStage) -> dict[str, PlannedProgram]:
+        return {
+            name: PlannedProgram(
+                program.memory,
+                estimate(changed, tokenizer, stage, name, hardware) if program.memory.fits and program.text else None,
             )
-        return tried[rows]
+            for name, program in stage.programs.items()
+        }
 
     if options.fit:
-        shards = row_devices(compiled(config).mesh)
-        config = largest_batch(config, shards, lambda changed: compiled(changed).memory) or config
-    stage = compiled(config)
-    programs = {
-        name: PlannedProgram(
-            program.memory,
-            estimate(config, tokenizer, stage, name, hardware) if program.memory.fits and program.text else None,
-        )
-        for name, program in stage.programs.items()
-    }
+        shards = row_devices(with_rows(config).mesh)
+        config = largest_batch(config, shards, lambda changed: with_rows(changed).memory) or config
+    stage = with_rows(config)
+    levers = []
+    for lever in (faster if stage.memory.fits else smaller)(
+        config, stage.mesh, stage.parameters, stage.memory.available
+    ):
+        changed, programs = replace(config, **lever.changes), {}
+        if options.levers:
+            programs = planned(changed, compiled(changed, lever.flags))
+        levers.append(PlannedLever(lever.flags, lever.effect, programs))
     workload = workload_of(config.data, options.recordings, config.loop.seed)
     epoch = workload.steps_per_epoch(config.data.batch_rows)
     return Plan(
@@ -82,8 +94,8 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         dict(stage.mesh.shape),
         config.data,
         stage.parameters,
-        programs,
+        planned(config, stage),
         workload,
         None if epoch is None else max(1, round(config.loop.epochs * epoch)),
-        [] if stage.memory.fits else levers(config, stage.mesh, stage.parameters, stage.memory.available),
+        levers,
     )

@@ -19,16 +19,18 @@ BATCHES = (2, 4, 8)
 class Seconds:
     """Seconds of one batch in a program that each resource needs by itself.
 
-    A program that hides everything behind its slowest resource takes `overlapped`, one that hides nothing `serial`.
+    A program that hides all that it can behind its slowest resource takes `overlapped`, one that hides nothing
+    `serial`. `synchronous` is the part of `interconnect` for which devices wait, as the program is compiled.
     """
 
     compute: float
     memory: float
     interconnect: float
+    synchronous: float
 
     @property
     def overlapped(self) -> float:
-        return max(self.compute, self.memory, self.interconnect)
+        return max(self.compute, self.memory, self.interconnect - self.synchronous) + self.synchronous
 
     @property
     def serial(self) -> float:
@@ -81,6 +83,7 @@ def estimate(
         flops.compute_seconds(products, dtype, *peaks, hardware.tile, devices),
         moved / hardware.bandwidth,
         sum(entry.seconds for entry in found),
+        sum(entry.seconds for entry in found if not entry.asynchronous),
     )
     asked = flops.total(products, asked_for=True)
     peak = peaks[0 if dtype == "bfloat16" else 1] * devices
@@ -116,9 +119,11 @@ def _grown(
     weights = stage.parameters * (2 if config.compute.dtype == "bfloat16" else 4) / stage.mesh.shape["model"]
     state = stage.programs[flops.TRAINING].memory.state or 0
     fixed = min(moved, OPTIMIZER_PASSES * state + WEIGHT_PASSES * weights)
-    growing = sum(entry.seconds for entry in found if entry.axes == ("model",))
+    growing = [entry for entry in found if entry.axes == ("model",)]
+    waiting = sum(entry.seconds for entry in growing if not entry.asynchronous)
     return Seconds(
         seconds.compute * factor,
         (fixed + (moved - fixed) * factor) / hardware.bandwidth,
-        seconds.interconnect + growing * (factor - 1),
+        seconds.interconnect + sum(entry.seconds for entry in growing) * (factor - 1),
+        seconds.synchronous + waiting * (factor - 1),
     )

@@ -61,6 +61,11 @@ class Instruction:
         match = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
         return match and match[1]
 
+    @property
+    def entered(self) -> str | None:
+        """The computation that a fusion or the start of something asynchronous runs; the end names the same again."""
+        return None if self.opcode in ("async-update", "async-done") else self.called("calls")
+
 
 @dataclass
 class Computation:
@@ -117,7 +122,7 @@ class HloModule:
             return [(name, 1) for name in names if name]
         if instruction.opcode == "call":
             return [(instruction.called("to_apply"), 1)]
-        called = instruction.called("calls")
+        called = instruction.entered
         return [(called, 1)] if called else []
 
     def trips(self, loop: Instruction) -> int:

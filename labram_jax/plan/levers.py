@@ -1,6 +1,7 @@
-"""What to change where a step does not fit, and the largest batch that does."""
+"""What to change where a step does not fit or has room to spare, and the largest batch that fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from jax.sharding import Mesh
 
@@ -10,34 +11,70 @@ from labram_jax.plan.compile import Memory
 
 FILL = 0.95  # of the memory, as far as a batch is foretold to go
 STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32
+ROOM = 4  # a state may take this part of the memory where less slicing is proposed
 
 
-def levers(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float) -> list[str]:
-    """Options that make a step smaller, in the order in which to pull them: the cheapest in time first.
+@dataclass(frozen=True)
+class Lever:
+    """Options to set, by their dotted names, and what they do."""
+
+    changes: Mapping[str, str | int]
+    effect: str
+
+    @property
+    def flags(self) -> str:
+        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.changes.items())
+
+
+def smaller(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float) -> list[Lever]:
+    """Levers that make a step need less memory, in the order in which to pull them: the cheapest in time first.
 
     Slicing the state is among them only where the state fills a tenth of the `available` bytes of a device.
     """
     compute, data, fsdp, shards = config.compute, config.data, mesh.shape["fsdp"], row_devices(mesh)
-    rows = data.batch_rows // shards
+    rows, count = data.batch_rows // shards, config.optimizer.accumulate
     found = []
     if compute.dtype != "bfloat16":
-        found.append("--compute.dtype bfloat16 (half the activations, and the fast products of TPUs and GPUs)")
+        effect = "half the activations, and the fast products of TPUs and GPUs"
+        found.append(Lever({"compute.dtype": "bfloat16"}, effect))
     if compute.remat != "block":
-        found.append("--compute.remat block (keeps one array a block; costs a second forward pass)")
+        found.append(Lever({"compute.remat": "block"}, "keeps one array a block; costs a second forward pass"))
     state = STATE_BYTES * parameters / (fsdp * mesh.shape["model"])
     width = config.model.encoder.width  # which slices must divide
     most = max(n for n in range(fsdp, 4 * fsdp + 1) if n == fsdp or (shards % n == 0 and width % n == 0))
     if most > fsdp and state > available / 10:
-        found.append(f"--mesh.fsdp {most} --mesh.data {shards // most} (parameters and moments in {most} slices)")
-    if rows > config.optimizer.accumulate:
-        found.append(
-            f"--optimizer.accumulate {2 * config.optimizer.accumulate} (the batch in smaller parts, one update)"
-        )
+        found.append(Lever(_sliced(most, shards), f"parameters and moments in {most} slices"))
+    if rows > count:
+        found.append(Lever({"optimizer.accumulate": 2 * count}, "smaller microbatches, one update"))
     if compute.code_chunk > 256:
-        found.append(f"--compute.code-chunk {compute.code_chunk // 2} (fewer logits and distances at one time)")
+        effect = "fewer logits and distances at one time"
+        found.append(Lever({"compute.code_chunk": compute.code_chunk // 2}, effect))
     if rows > 1:
-        found.append(f"--data.batch-rows {data.batch_rows // 2} (another training: a smaller batch)")
-    return [*found, "more devices, or devices with more memory"]
+        found.append(Lever({"data.batch_rows": data.batch_rows // 2}, "another training: a smaller batch"))
+    return found
+
+
+def faster(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float) -> list[Lever]:
+    """Levers that make a step take less time where there is memory to spare, the surest first."""
+    compute, count, fsdp, shards = config.compute, config.optimizer.accumulate, mesh.shape["fsdp"], row_devices(mesh)
+    found = []
+    if compute.remat != "none":
+        found.append(Lever({"compute.remat": "none"}, "no second forward pass; keeps what it would give"))
+    if count > 1:
+        fewer = max(n for n in range(1, count) if count % n == 0)
+        found.append(Lever({"optimizer.accumulate": fewer}, "larger microbatches fill the product units better"))
+    state = STATE_BYTES * parameters / mesh.shape["model"]
+    least = min(n for n in range(1, fsdp + 1) if fsdp % n == 0 and (n == fsdp or state / n < available / ROOM))
+    if least < fsdp:
+        found.append(Lever(_sliced(least, shards), "parameters are gathered from fewer slices, or not at all"))
+    if mesh.shape["data"] > 1 and config.optimizer.reduce_dtype != "bfloat16":
+        effect = "half the bytes of gradients, rounded before they are summed"
+        found.append(Lever({"optimizer.reduce_dtype": "bfloat16"}, effect))
+    return found
+
+
+def _sliced(slices: int, shards: int) -> dict[str, int]:
+    return {"mesh.fsdp": slices, "mesh.data": shards // slices}
 
 
 def largest_batch(

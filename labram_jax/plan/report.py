@@ -31,8 +31,17 @@ class PlannedProgram:
 
 
 @dataclass(frozen=True)
+class PlannedLever:
+    """Options that make a step smaller or faster, and why; `programs` are those with them, empty if not compiled."""
+
+    flags: str
+    effect: str
+    programs: Mapping[str, PlannedProgram]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """One configuration on one topology; where a program does not fit, `levers` say what to do."""
+    """One configuration on one topology; `levers` make it smaller where a program does not fit, else faster."""
 
     topology: str
     hardware: Hardware
@@ -44,7 +53,7 @@ class Plan:
     programs: Mapping[str, PlannedProgram]
     workload: Workload
     steps: int | None
-    levers: list[str]
+    levers: Sequence[PlannedLever]
 
     @property
     def memory(self) -> Memory:
@@ -111,6 +120,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
     ]
     for name, value in zip(("compute", "memory", "interconnect"), _parts(seconds) or unknown, strict=True):
         lines.append((f"  {name}", value and f"{1e3 * value:.3g} ms"))
+    lines.append(("  of which nothing hides", seconds and f"{1e3 * seconds.synchronous:.3g} ms"))
     lines += [
         ("a step takes", seconds and _bounds(seconds)),
         ("limit", seconds and seconds.limit),
@@ -148,12 +158,12 @@ def _notes(plan: Plan) -> list[str]:
         over = _gib(plan.memory.used - plan.memory.available)
         which = ", ".join(CALLED[own] for own, program in plan.programs.items() if not program.memory.fits)
         head = f"{name}: does not fit ({which}), by {over} a device. In this order:"
-        return [head, *(f"  {lever}" for lever in plan.levers)]
+        return [head, *_lever_lines(plan), "  more devices, or devices with more memory"]
     notes = []
     for entry in plan.estimate.collectives:
         notes.append(
             f"{name}: {entry.kind} over {' x '.join(entry.axes)}: {entry.count:,} a step, {_megabytes(entry.bytes)} a "
-            f"device, {1e3 * entry.seconds:.3g} ms"
+            f"device, {1e3 * entry.seconds:.3g} ms, {'beside other work' if entry.asynchronous else 'waited for'}"
         )
     limited = plan.estimate.seconds.limit == "interconnect"
     notes.append(
@@ -170,20 +180,48 @@ def _notes(plan: Plan) -> list[str]:
             f"{plan.tokens} tokens, and attention scores are padded to {waste}: make data.patch_slots + data.segments "
             f"a multiple of {LANES}."
         )
+    if plan.levers:
+        notes += [f"{name}: what may make a step faster, if memory allows:", *_lever_lines(plan)]
     if plan.steps is None:
         notes.append(f"{name}: give --hours, or --data.corpora, to be told how long the run takes.")
     return notes
+
+
+def _lever_lines(plan: Plan) -> list[str]:
+    """Each lever and, where it was compiled, memory and time of a step with it alone."""
+    lines = [f"  {lever.flags} ({lever.effect}){_outcome(plan, lever)}" for lever in plan.levers]
+    if lines and not any(lever.programs for lever in plan.levers):
+        lines.append("  (--levers compiles with each and says by how much it helps)")
+    return lines
+
+
+def _outcome(plan: Plan, lever: PlannedLever) -> str:
+    if not lever.programs:
+        return ""
+    memory, found = largest(program.memory for program in lever.programs.values()), lever.programs[TRAINING].estimate
+    text = f": {_gib(memory.used)} instead of {_gib(plan.memory.used)}"
+    if not memory.fits:
+        text += ", which does not fit"
+    if found:
+        text += f", {_bounds(found.seconds)}"
+    if found and plan.estimate:
+        text += f" instead of {_bounds(plan.estimate.seconds)}"
+    return text
 
 
 def to_dict(plan: Plan) -> dict:
     """Everything as plain data; seconds, bytes, FLOP."""
     values = dataclasses.asdict(plan)
     values["fits"] = plan.memory.fits
-    for name, program in plan.programs.items():
-        if program.estimate is not None:
-            own = values["programs"][name]["estimate"]
-            own["seconds"] = _seconds(program.estimate.seconds)
-            own["batches"] = {str(f): _seconds(s) for f, s in program.estimate.batches.items()}
+    for own, programs in [
+        (values["programs"], plan.programs),
+        *((own["programs"], lever.programs) for own, lever in zip(values["levers"], plan.levers, strict=True)),
+    ]:
+        for name, program in programs.items():
+            if program.estimate is not None:
+                seconds, batches = program.estimate.seconds, program.estimate.batches
+                own[name]["estimate"]["seconds"] = _seconds(seconds)
+                own[name]["estimate"]["batches"] = {str(f): _seconds(s) for f, s in batches.items()}
     if plan.estimate is not None:
         seconds = plan.estimate.seconds
         values["windows_per_second"] = plan.windows_per_second

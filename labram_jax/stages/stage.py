@@ -34,7 +34,7 @@ class Statistics:
     """What was found in some rows of a batch: by a loss beside its value, or by an evaluation; a pytree.
 
     Attributes:
-        metrics: scalars that add up over the parts of a batch, such as means over the whole of it.
+        metrics: scalars that add up over the rows of a batch, such as means over the whole of it.
         sums: other arrays that add up.
         rows: arrays whose leading axis is the rows'.
     """

@@ -116,7 +116,7 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
             stage.config.optimizer, params, stage.encoder_depth, total_steps, steps_per_epoch, trainable
         )
         abstract = sharding.abstract_state(variables, optimizer, stage.frozen, mesh)
-    _check_parts(stage.config, mesh)
+    _check_microbatches(stage.config, mesh)
     places = sharding.shardings_of(abstract)
     everywhere = sharding.replicated(mesh)
 
@@ -176,11 +176,11 @@ def _event_at(step: int, stage: Stage, event: Event) -> Callable[[PyTree, dict[s
     return happen
 
 
-def _check_parts(config: AnyStageConfig, mesh: Mesh) -> None:
-    parts, rows = config.optimizer.accumulate, config.data.batch_rows
+def _check_microbatches(config: AnyStageConfig, mesh: Mesh) -> None:
+    count, rows = config.optimizer.accumulate, config.data.batch_rows
     devices = sharding.row_devices(mesh)
-    if rows % (parts * devices):
+    if rows % (count * devices):
         raise InputError(
-            f"data.batch_rows {rows} cannot be divided into optimizer.accumulate {parts} parts over {devices} "
-            f"device(s): choose a multiple of {parts * devices}."
+            f"data.batch_rows {rows} cannot be divided into optimizer.accumulate {count} microbatches over {devices} "
+            f"device(s): choose a multiple of {count * devices}."
         )

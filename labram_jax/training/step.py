@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Shaped
 
+from labram_jax.parallel.reduction import summed_over_data
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.stage import Batch, Stage, Statistics
 from labram_jax.training.optimizer import Schedule
@@ -23,24 +24,30 @@ def make_train_step(
     """The pure step: gradients of the stage's loss, one update, metrics of the step.
 
     Among the metrics are "loss", "grad_norm", "learning_rate", and "finite": whether the first two are.
-    With `optimizer.accumulate` = n, gradients are taken of n parts of the batch, one after another; what comes out
-    is that of the whole batch. Randomness is a function of the seed, of `state.step` and of the row alone.
+    With `optimizer.accumulate` = n, gradients are taken of n microbatches, one after another; what comes out is that
+    of the whole batch. Each device adds up its own, and the sums meet once, in `optimizer.reduce_dtype`. Randomness is
+    a function of the seed, of `state.step` and of the row alone.
     """
     _, seed_key = seed_keys(stage.config.loop.seed)
-    parts = stage.config.optimizer.accumulate
+    config = stage.config.optimizer
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         row_key, statistics_key = jax.random.split(jax.random.fold_in(seed_key, state.step))
         rows = jnp.arange(len(next(iter(batch.values()))))
         keys = jax.vmap(lambda row: jax.random.fold_in(row_key, row))(rows)
-        denominators = stage.denominators(batch)
 
-        def gradients_of(batch: Batch, keys: jax.Array) -> tuple[PyTree, Statistics]:
-            return jax.grad(stage.loss, has_aux=True)(
-                state.params, state.collections, state.frozen, batch, keys, denominators, state.step
-            )
+        def gradients_of(whole: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
+            params, collections, frozen, denominators, step = whole
 
-        gradients, statistics = _over_parts(gradients_of, parts, batch, keys)
+            def microbatch(batch: Batch, keys: jax.Array) -> tuple[PyTree, Statistics]:
+                return jax.grad(stage.loss, has_aux=True)(params, collections, frozen, batch, keys, denominators, step)
+
+            gradients, found = _over_microbatches(microbatch, config.accumulate, batch, keys)
+            return gradients, (found.metrics, found.sums), found.rows
+
+        whole = (state.params, state.collections, state.frozen, stage.denominators(batch), state.step)
+        gradients, sums, rows = summed_over_data(gradients_of, config.reduce_dtype)(whole, batch, keys)
+        statistics = Statistics(*sums, rows)
         collections, metrics = stage.apply_statistics(state.collections, statistics, statistics_key, state.step)
         if trainable is not None:
             gradients = jax.tree.map(lambda g, keep: g if keep else jnp.zeros_like(g), gradients, trainable)
@@ -58,19 +65,19 @@ def make_train_step(
     return train_step
 
 
-def _over_parts(
-    function: Callable[..., tuple[PyTree, Statistics]], parts: int, *arrays: PyTree
+def _over_microbatches(
+    function: Callable[..., tuple[PyTree, Statistics]], count: int, *arrays: PyTree
 ) -> tuple[PyTree, Statistics]:
-    """`function` of batches, which adds up over rows, evaluated on `parts` parts of the rows one after another.
+    """`function` of batches, which adds up over rows, evaluated on `count` microbatches one after another.
 
-    Part i has the rows i, i + parts, ...: so every device splits the rows that it has.
+    Microbatch i has the rows i, i + count, ...: so every device splits the rows that it has.
     """
-    if parts == 1:
+    if count == 1:
         return function(*arrays)
-    stacked = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), arrays)
+    stacked = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), arrays)
 
-    def step(sums: PyTree, part: PyTree) -> tuple[PyTree, PyTree]:
-        gradients, statistics = function(*part)
+    def step(sums: PyTree, microbatch: PyTree) -> tuple[PyTree, PyTree]:
+        gradients, statistics = function(*microbatch)
         return jax.tree.map(jnp.add, sums, (gradients, statistics.metrics, statistics.sums)), statistics.rows
 
     gradients, statistics = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], stacked))

@@ -1,5 +1,6 @@
 """Programs that a compiler made here, and lines as compilers for TPUs write them."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from labram_jax.plan.collectives import collectives, groups_of, mesh_axes, ring, sent_bytes, traffic
+from labram_jax.plan.estimate import Seconds
 from labram_jax.plan.hardware import DEVICES
 from labram_jax.plan.hlo import Array, HloModule
 
@@ -59,8 +61,8 @@ ENTRY %main (arg: (s32[], bf16[4,64], f32[256,100])) -> (s32[], bf16[4,64], f32[
 
 def test_collectives_count_once_a_run_of_their_loop():
     found = {
-        kind: (times, instruction, groups_of(instruction.attributes, 4))
-        for kind, instruction, times in collectives(HloModule(TPU))
+        own.kind: (own.times, own.instruction, groups_of(own.instruction.attributes, 4))
+        for own in collectives(HloModule(TPU))
     }
     assert set(found) == {"all-gather", "reduce-scatter"}  # the gather in two parts, the reduction that is scattered
     times, gather, groups = found["all-gather"]
@@ -69,6 +71,63 @@ def test_collectives_count_once_a_run_of_their_loop():
     times, scatter, groups = found["reduce-scatter"]
     assert times == 12 and groups == [[0, 2], [1, 3]]
     assert sent_bytes("reduce-scatter", scatter, 2) == 256 * 100 * 4 / 2
+
+
+WORK = "  %work = f32[256,100]{1,0} fusion(%sums), kind=kOutput, calls=%products\n"
+
+
+@pytest.mark.parametrize(
+    ("after", "beside"), [("%fusion.1 = ", True), ("%fusion.2 = ", False), ("%sums = ", False)], ids=str
+)
+def test_a_collective_in_fusions_runs_beside_what_stands_between_its_ends(after, beside):
+    lines = TPU.splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.strip().startswith(after))
+    for text, expected in ((TPU, False), ("".join([*lines[: place + 1], WORK, *lines[place + 1 :]]), beside)):
+        found = {own.kind: own.asynchronous for own in collectives(HloModule(text))}
+        assert found == {"all-gather": expected, "reduce-scatter": False}
+
+
+ENTRY = """HloModule jit_step, is_scheduled=true
+
+%sent (part: f32[64]) -> f32[64] {{
+  %part = f32[64]{{0}} parameter(0)
+  ROOT %sum = f32[64]{{0}} all-reduce(%part), channel_id=1, replica_groups={{{{0,1}}}}, to_apply=%add
+}}
+
+ENTRY %main (arg: f32[64]) -> f32[64] {{
+  %arg = f32[64]{{0}} parameter(0)
+  {start}
+  {between}
+  ROOT %done = f32[64]{{0}} {done}
+}}
+"""
+ENDS = {
+    "plain": (
+        "%start = (f32[64]{0}, f32[64]{0}) all-reduce-start(%arg), replica_groups={{0,1}}, to_apply=%add",
+        "all-reduce-done(%start)",
+    ),
+    "wrapped": (
+        "%start = ((f32[64]{0}), f32[64]{0}) async-start(%arg), calls=%sent",
+        "async-done(%start), calls=%sent",
+    ),
+    "neither": ("%start = f32[64]{0} all-reduce(%arg), replica_groups={{0,1}}, to_apply=%add", "copy(%start)"),
+}
+
+
+@pytest.mark.parametrize("ends", list(ENDS))
+@pytest.mark.parametrize("between", ["fusion(%arg), kind=kLoop, calls=%products", "bitcast(%arg)"])
+def test_a_collective_runs_beside_what_stands_between_its_start_and_its_end(ends, between):
+    start, done = ENDS[ends]
+    text = ENTRY.format(start=start, between=f"%other = f32[64]{{0}} {between}", done=done)
+    (found,) = collectives(HloModule(text))
+    assert (found.kind, found.times) == ("all-reduce", 1)
+    assert found.asynchronous == (ends != "neither" and between.startswith("fusion"))
+
+
+def test_a_step_waits_for_what_nothing_hides():
+    seconds = Seconds(compute=5, memory=3, interconnect=7, synchronous=4)
+    assert (seconds.overlapped, seconds.serial, seconds.limit) == (5 + 4, 15, "interconnect")
+    assert dataclasses.replace(seconds, synchronous=0).overlapped == 7
 
 
 def test_memory_traffic_is_that_of_tiles_in_main_memory():

@@ -16,7 +16,7 @@ from labram_jax.errors import InputError
 from labram_jax.plan import command, compile, hardware
 from labram_jax.plan.command import PlanOptions
 from labram_jax.plan.compile import CompiledStage, Memory
-from labram_jax.plan.levers import largest_batch, levers
+from labram_jax.plan.levers import faster, largest_batch, smaller
 from labram_jax.plan.workload import Recordings, workload_of
 
 TPU = pytest.mark.skipif(
@@ -61,6 +61,7 @@ def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp
     assert evaluation["estimate"]["flops"] < estimate["model_flops"] / 2.5 and "evaluation, a batch" in text
     seconds = estimate["seconds"]
     assert seconds["overlapped"] == max(seconds["compute"], seconds["memory"]) > 0 == seconds["interconnect"]
+    assert seconds["synchronous"] == 0
     assert seconds["limit"] in ("compute", "memory") and estimate["collectives"] == []
     # Two windows of 8 patches in rows of 16 slots; 4 rows a batch.
     assert plan["workload"] == {"windows_per_row": 2, "seconds_per_window": 2, "padding": 0, "windows": 18000}
@@ -136,12 +137,47 @@ def test_levers_are_those_that_are_left():
         tokenizer_config("run", []), **{"compute.dtype": "bfloat16", "compute.remat": "block", "data.batch_rows": 4}
     )
     mesh = SimpleNamespace(shape={"data": 4, "fsdp": 1, "model": 1})
-    assert levers(small, mesh, 10**6, GIB) == ["more devices, or devices with more memory"]
-    slices, _ = levers(small, mesh, 10**7, GIB)
-    assert slices.startswith("--mesh.fsdp 4 --mesh.data 1")
+    assert smaller(small, mesh, 10**6, GIB) == []
+    (slices,) = smaller(small, mesh, 10**7, GIB)
+    assert slices.flags == "--mesh.fsdp 4 --mesh.data 1"
     # 16 slices do not divide the width of 100: what is proposed must be a mesh that training takes.
     sliced = SimpleNamespace(shape={"data": 16, "fsdp": 4, "model": 1})
-    assert not any("--mesh.fsdp" in lever for lever in levers(small, sliced, 10**8, GIB))
+    assert not any("--mesh.fsdp" in lever.flags for lever in smaller(small, sliced, 10**8, GIB))
+
+
+def test_what_makes_a_step_faster_undoes_what_makes_it_smaller():
+    base = replace(tokenizer_config("run", []), **{"data.batch_rows": 64})
+    small = replace(base, **{"compute.remat": "block", "optimizer.accumulate": 4})
+    sliced = SimpleNamespace(shape={"data": 4, "fsdp": 4, "model": 1})
+    found = [lever.flags for lever in faster(small, sliced, 10**7, GIB)]
+    assert found == [
+        *("--compute.remat none", "--optimizer.accumulate 2", "--mesh.fsdp 1 --mesh.data 16"),
+        "--optimizer.reduce-dtype bfloat16",
+    ]
+    # A state that would fill more than a quarter of the memory stays in slices.
+    assert "--mesh.fsdp 2 --mesh.data 8" in [lever.flags for lever in faster(small, sliced, 3 * 10**7, GIB)]
+    one = SimpleNamespace(shape={"data": 1, "fsdp": 1, "model": 1})
+    assert faster(base, one, 10**7, GIB) == []
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_levers_are_compiled_and_compared(compiled, monkeypatch, tmp_path, fits):
+    def stage(config, *_):
+        used = GIB / (8 if config.compute.remat == "block" else 4 if fits else 0.5)
+        return with_memory(compiled, "train_step", used=used, available=GIB)
+
+    monkeypatch.setattr(command, "compile_stage", stage)
+    config = replace(finetuning_config("run", []), **{"compute.remat": "block" if fits else "none"})
+    options = PlanOptions(levers=True, json=tmp_path / "plan.json", recordings=RECORDINGS)
+    text = command.run(config, options)
+    (plan,) = json.loads((tmp_path / "plan.json").read_text())
+    line = next(line for line in text.splitlines() if line.startswith("  --compute.remat"))
+    assert ("none" if fits else "block") in line and ("what may make a step faster" in text) == fits
+    assert ("0.25 GiB instead of 0.12 GiB" if fits else "0.12 GiB instead of 2.00 GiB") in line and "ms" in line
+    lever = next(lever for lever in plan["levers"] if "remat" in lever["flags"])
+    seconds = lever["programs"]["train_step"]["estimate"]["seconds"]
+    if fits:  # the forward pass of the blocks is spared
+        assert seconds["compute"] < plan["programs"]["train_step"]["estimate"]["seconds"]["compute"]
 
 
 def test_workload_of_corpora_is_that_of_training(corpus):
@@ -252,8 +288,8 @@ def small_pretraining(folder) -> list[str]:
     path.write_text(
         "from configs.demo_pretraining import config as demo\n"
         "from labram_jax.config import replace\n"
-        "config = replace(demo, **{'model.encoder.depth': 1, 'model.codes': 16, 'data.batch_rows': 4,\n"
+        "config = replace(demo, **{'model.encoder.depth': 1, 'model.codes': 16, 'data.batch_rows': 8,\n"
         "    'data.patch_slots': 60, 'data.segments': 4, 'data.window_seconds': 2,\n"
-        "    'compute.dtype': 'bfloat16', 'mesh.fsdp': 2})\n"
+        "    'compute.dtype': 'bfloat16', 'mesh.fsdp': 2, 'optimizer.accumulate': 2})\n"
     )
     return [str(path), "--electrodes", "4"]

@@ -5,8 +5,8 @@ A command, as devices are counted when a process starts:
 python mesh_steps.py OUT.npz STAGE:LAYOUT [STAGE:LAYOUT ...]
 
 OUT.npz has, for each of them and for every stage on one device, losses [5], codes of the batches, all variables after
-the last step, scores of a split of two batches with the variables at the start, and the bytes that a device sends for
-one batch of training and of evaluation.
+the last step, scores of a split of two batches with the variables at the start, the bytes that a device sends for one
+batch of training and of evaluation, and of training along `data` alone: bytes, and runs of the loop they may stand in.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import sys
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from packed_rows import make_window, pack_rows
 from small_runs import finetuning_config, pretraining_config, small_encoder, small_tokenizer, tokenizer_config, window
 
@@ -24,7 +25,7 @@ from labram_jax.models.patches import empty_batch
 from labram_jax.parallel.sharding import make_mesh, put_batch, shardings_of
 from labram_jax.parallel.state import TrainState
 from labram_jax.plan import hardware
-from labram_jax.plan.collectives import traffic
+from labram_jax.plan.collectives import collectives, groups_of, mesh_axes, traffic
 from labram_jax.plan.hlo import HloModule
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
@@ -34,7 +35,7 @@ from labram_jax.training.evaluating import evaluate
 from labram_jax.training.program import Program, prepare
 
 STEPS, ROWS, SLOTS, SEGMENTS = 5, 32, 12, 2
-# Data x fsdp x model, and the parts that a batch is taken in.
+# Data x fsdp x model, and the microbatches that a batch is taken in.
 LAYOUTS = {
     "1x1x1": ((1, 1, 1), 1),
     "8x1x1": ((8, 1, 1), 1),
@@ -112,7 +113,7 @@ def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray
         losses.append(metrics["loss"])
     variables = jax.device_get(state.variables)
     found = {"losses": np.array(losses), "grad_norm": np.asarray(metrics["grad_norm"])}
-    found |= {"scores": np.array(list(scores.values())), "sent": sent}
+    found |= {"scores": np.array(list(scores.values())), **sent}
     if "codebook" in variables:
         streams = [PatchBatch.of(batch, SEGMENTS) for batch in batches()]
         found["codes"] = np.stack([np.where(stream.valid, encode(variables, stream), 0) for stream in streams])
@@ -121,17 +122,33 @@ def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray
     return found, start
 
 
-def compiled(program: Program) -> tuple[Program, np.ndarray]:
-    """The program with its step and its evaluation compiled, and the bytes that a device sends in a batch of each."""
+def compiled(program: Program) -> tuple[Program, dict[str, np.ndarray]]:
+    """The program with its step and its evaluation compiled, and what a device sends in a batch of each."""
     batch = put_batch(batches()[0], program.mesh)
     lowered = program.lower(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), batch))
     device = hardware.DEVICES[-1][1]  # the speed of its links is nothing that is asked here
-    parts, sent = {}, []
-    for name in ("train_step", "evaluate_batch"):
-        executable = lowered[name].compile()
-        parts[name] = dataclasses.replace(getattr(program, name), jitted=executable)
-        sent.append(sum(entry.bytes for entry in traffic(HloModule(executable.as_text()), program.mesh, device)))
-    return dataclasses.replace(program, **parts), np.array(sent)
+    own = {name: lowered[name].compile() for name in ("train_step", "evaluate_batch")}
+    modules = {name: HloModule(executable.as_text()) for name, executable in own.items()}
+    sent = {name: traffic(module, program.mesh, device) for name, module in modules.items()}
+    along = [entry.bytes for entry in sent["train_step"] if "data" in entry.axes]
+    found = {
+        "sent": np.array([sum(entry.bytes for entry in entries) for entries in sent.values()]),
+        "sent along data": np.array([sum(along), runs_along_data(modules["train_step"], program.mesh)]),
+    }
+    jitted = {name: dataclasses.replace(getattr(program, name), jitted=executable) for name, executable in own.items()}
+    return dataclasses.replace(program, **jitted), found
+
+
+def runs_along_data(module: HloModule, mesh: Mesh) -> int:
+    """How often the collective along `data` that runs most often runs in a step; 0 if there is none."""
+    return max(
+        (
+            own.times
+            for own in collectives(module)
+            if "data" in mesh_axes(max(groups_of(own.instruction.attributes, mesh.size), key=len), mesh)
+        ),
+        default=0,
+    )
 
 
 @jax.jit
@@ -145,10 +162,10 @@ if __name__ == "__main__":
     tokenizer = jax.device_get(nn.unbox(TokenizerModel(TOKENIZER).init(jax.random.key(5), empty_batch())))
     for name, config in configs().items():
         start = None
-        for layout, (sizes, parts) in LAYOUTS.items():
+        for layout, (sizes, microbatches) in LAYOUTS.items():
             if layout != "1x1x1" and f"{name}:{layout}" not in sys.argv[2:]:
                 continue
-            laid_out = replace(config, mesh=MeshConfig(*sizes), **{"optimizer.accumulate": parts})
+            laid_out = replace(config, mesh=MeshConfig(*sizes), **{"optimizer.accumulate": microbatches})
             found, start = follow(make_stage(name, laid_out, tokenizer), start)
             results |= {f"{name}:{layout}:{what}": value for what, value in found.items()}
     np.savez(sys.argv[1], **results)
