@@ -1,4 +1,4 @@
-"""Sums over the devices of the axis `data`: taken where they are asked for, and not where the compiler would."""
+"""Sums over the devices along `data`, taken once and where they are asked for, and not where the compiler would."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,36 +11,33 @@ from labram_jax.parallel.sharding import rules_within
 
 PyTree = Any
 AXIS = "data"
-# (arrays on every device, *arrays of rows) -> (gradients, other sums over rows, arrays of rows)
+# (what all rows need, *arrays of rows) -> (gradients, other sums over rows, arrays of rows)
 OfRows = Callable[..., tuple[PyTree, PyTree, PyTree]]
 
 
 def summed_over_data(function: OfRows, dtype: str) -> OfRows:
-    """`function` of a whole batch from that of the rows of each place along `data`.
+    """`function` of a whole batch, from what it is of the rows of each place along `data`.
 
-    Each place works on its rows alone, and nothing is sent until it is done; then what adds up is summed once, the
-    gradients in `dtype`. The axes `fsdp` and `model` are left to the compiler. Without a mesh, `function` as it is.
+    A place sends nothing along `data` until it is done with its rows; then what adds up is summed once, gradients in
+    `dtype`. The axes `fsdp` and `model` are left to the compiler. Where there is one place, `function` as it is.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.shape.get(AXIS, 1) == 1:
+    if jax.sharding.get_abstract_mesh().shape.get(AXIS, 1) == 1:
         return function
 
-    def of_own_rows(whole: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
+    def of_own_rows(common: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
         with nn.logical_axis_rules(rules_within(AXIS)):
-            gradients, sums, rows = function(whole, *rows)
-        return jax.tree.map(meet, gradients), jax.lax.psum(sums, AXIS), rows
+            gradients, sums, of_rows = function(common, *rows)
+        return jax.tree.map(reduced, gradients), jax.lax.psum(sums, AXIS), of_rows
 
-    def meet(gradient: jax.Array) -> jax.Array:
-        narrow = gradient.astype(dtype) if dtype == "bfloat16" else gradient
-        return jax.lax.psum(narrow, AXIS).astype(gradient.dtype)
+    def reduced(gradient: jax.Array) -> jax.Array:
+        sent = gradient.astype(dtype) if dtype == "bfloat16" else gradient  # float64 stays what it is
+        return jax.lax.psum(sent, AXIS).astype(gradient.dtype)
 
-    def of_all_rows(whole: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
-        return jax.shard_map(
-            of_own_rows,
-            in_specs=(P(), *(P(AXIS) for _ in rows)),
-            out_specs=(P(), P(), P(AXIS)),
-            axis_names={AXIS},
-            check_vma=False,
-        )(whole, *rows)
+    def of_all_rows(common: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
+        taken, given = (P(), *(P(AXIS) for _ in rows)), (P(), P(), P(AXIS))
+        # That gradients are the same everywhere nothing can tell before they are summed: it is not checked.
+        return jax.shard_map(of_own_rows, in_specs=taken, out_specs=given, axis_names={AXIS}, check_vma=False)(
+            common, *rows
+        )
 
     return of_all_rows

@@ -25,8 +25,8 @@ def make_train_step(
 
     Among the metrics are "loss", "grad_norm", "learning_rate", and "finite": whether the first two are.
     With `optimizer.accumulate` = n, gradients are taken of n microbatches, one after another; what comes out is that
-    of the whole batch. Each device adds up its own, and the sums meet once, in `optimizer.reduce_dtype`. Randomness is
-    a function of the seed, of `state.step` and of the row alone.
+    of the whole batch. Gradients are summed over the mesh's `data` once, in `optimizer.reduce_dtype`. Randomness is a
+    function of the seed, of `state.step` and of the row alone.
     """
     _, seed_key = seed_keys(stage.config.loop.seed)
     config = stage.config.optimizer
@@ -36,8 +36,8 @@ def make_train_step(
         rows = jnp.arange(len(next(iter(batch.values()))))
         keys = jax.vmap(lambda row: jax.random.fold_in(row_key, row))(rows)
 
-        def gradients_of(whole: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
-            params, collections, frozen, denominators, step = whole
+        def gradients_of(common: PyTree, batch: Batch, keys: jax.Array) -> tuple[PyTree, PyTree, PyTree]:
+            params, collections, frozen, denominators, step = common
 
             def microbatch(batch: Batch, keys: jax.Array) -> tuple[PyTree, Statistics]:
                 return jax.grad(stage.loss, has_aux=True)(params, collections, frozen, batch, keys, denominators, step)
@@ -45,8 +45,8 @@ def make_train_step(
             gradients, found = _over_microbatches(microbatch, config.accumulate, batch, keys)
             return gradients, (found.metrics, found.sums), found.rows
 
-        whole = (state.params, state.collections, state.frozen, stage.denominators(batch), state.step)
-        gradients, sums, rows = summed_over_data(gradients_of, config.reduce_dtype)(whole, batch, keys)
+        common = (state.params, state.collections, state.frozen, stage.denominators(batch), state.step)
+        gradients, sums, rows = summed_over_data(gradients_of, config.reduce_dtype)(common, batch, keys)
         statistics = Statistics(*sums, rows)
         collections, metrics = stage.apply_statistics(state.collections, statistics, statistics_key, state.step)
         if trainable is not None:
