@@ -21,8 +21,10 @@ def summed_over_data(function: OfRows, dtype: str) -> OfRows:
     A place sends nothing along `data` until it is done with its rows; then what adds up is summed once, gradients in
     `dtype`. The axes `fsdp` and `model` are left to the compiler. Where there is one place, `function` as it is.
     """
-    if jax.sharding.get_abstract_mesh().shape.get(AXIS, 1) == 1:
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.shape.get(AXIS, 1) == 1:
         return function
+    platform = mesh.abstract_device.platform
 
     def of_own_rows(common: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
         with nn.logical_axis_rules(rules_within(AXIS)):
@@ -31,6 +33,8 @@ def summed_over_data(function: OfRows, dtype: str) -> OfRows:
 
     def reduced(gradient: jax.Array) -> jax.Array:
         sent = gradient.astype(dtype) if dtype == "bfloat16" else gradient  # float64 stays what it is
+        if platform == "cpu":  # sums in float32 anyway, and its compiler fails to see to it in a part of a mesh
+            sent = sent.astype(gradient.dtype)
         return jax.lax.psum(sent, AXIS).astype(gradient.dtype)
 
     def of_all_rows(common: PyTree, *rows: PyTree) -> tuple[PyTree, PyTree, PyTree]:
