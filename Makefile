@@ -5,7 +5,7 @@ DEMO_OUT ?= demo
 # Options of the demo, such as DEMO=--short
 DEMO ?=
 
-.PHONY: demo test faults interop lint format clean
+.PHONY: demo test faults interop bench-gpu lint format clean
 
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
@@ -31,6 +31,17 @@ faults: .venv/installed
 interop: .venv/interop
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/convert/test_interop.py
 
+# On a machine with an NVIDIA GPU: what the attention kernels give there, and how long steps take with each of them.
+bench-gpu: .venv/cuda
+	$(BIN)/python -c "import jax; print(jax.devices('gpu'))"
+	$(BIN)/python -m pytest tests/models/test_attention_gpu.py
+	for size in base large; do for attention in xla cudnn triton; do \
+	  $(BIN)/python benchmarks/steps.py --size $$size --dtype bfloat16 --rows 64 --attention $$attention || exit 1; \
+	done; done
+	for attention in xla triton; do \
+	  $(BIN)/python benchmarks/steps.py --dtype bfloat16 --rows 64 --packed 4 --attention $$attention || exit 1; \
+	done
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +57,10 @@ format: .venv/installed
 
 .venv/libtpu: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --no-deps --target $@ --upgrade libtpu
+	touch $@
+
+.venv/cuda: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cuda]'
 	touch $@
 
 # braindecode comes without its dependencies: the extra names what its Labram needs of them.

@@ -3,12 +3,14 @@
     python benchmarks/steps.py
     python benchmarks/steps.py --steps pretraining --size large --dtype bfloat16 --rows 64
     python benchmarks/steps.py --steps finetuning --compare unroll=12
+    python benchmarks/steps.py --dtype bfloat16 --attention cudnn --compare attention=xla
 
 A step includes the optimizer's update, pretraining also the labelling by the tokenizer. The wall clock feels
 whatever else the machine does; processor seconds (a CPU's alone) hardly do, and comparisons alternate both sides.
 """
 
 import dataclasses
+import math
 import platform
 import resource
 import sys
@@ -28,6 +30,7 @@ import tyro
 from labram_jax import config as c
 from labram_jax.inference import Encoder
 from labram_jax.models import TokenizerModel
+from labram_jax.models.attention import kernel_for
 from labram_jax.models.patches import empty_batch
 from labram_jax.montage import ELECTRODES
 from labram_jax.parallel.sharding import make_mesh
@@ -52,6 +55,8 @@ class Benchmark:
     size: Literal["base", "large", "tiny"] = "base"
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of matrix products."""
+    attention: Literal["auto", "xla", "splash", "cudnn", "triton"] = "auto"
+    """The kernel of attention; what takes its place where it does not apply is told."""
     rows: int = 16
     """Windows of a training step; embedding takes four times as many."""
     packed: int = 1
@@ -62,7 +67,7 @@ class Benchmark:
     """Settings of the other side of a comparison: name=value of ComputeConfig, e.g. unroll=12."""
 
     def sides(self) -> dict[str, c.ComputeConfig]:
-        plain = c.ComputeConfig(dtype=self.dtype)
+        plain = c.ComputeConfig(dtype=self.dtype, attention=self.attention)
         if not self.compare:
             return {"": plain}
         kinds = {field.name: type(getattr(plain, field.name)) for field in dataclasses.fields(plain)}
@@ -86,6 +91,7 @@ class Result:
     """What one process measured."""
 
     device: str
+    attention: str
     peak: int
     timings: dict[str, Timing]
 
@@ -97,8 +103,10 @@ def main(benchmark: Benchmark) -> None:
             results[name] = fresh.submit(measure, name, benchmark).result()
     print(text_table(*table(benchmark, results)))
     devices = {result.device for result in results.values()}
+    kernels = {result.attention for result in results.values()}
     versions = f"jax {jax.__version__}, flax {flax.__version__}, Python {platform.python_version()}"
-    print(f"\n{benchmark.size}, {benchmark.dtype}, {benchmark.rows} windows; {', '.join(devices)}; {versions}")
+    where = ", ".join([*devices, *kernels])
+    print(f"\n{benchmark.size}, {benchmark.dtype}, {benchmark.rows} windows; {where}; {versions}")
 
 
 def measure(name: StepName, benchmark: Benchmark) -> Result:
@@ -117,7 +125,16 @@ def measure(name: StepName, benchmark: Benchmark) -> Result:
             timing.processor.append(time.process_time() - processor)
     device = jax.devices()[0]
     described = f"{jax.device_count()} x {device.device_kind}"
-    return Result(described, _peak(device), {side: timing for side, (_, timing) in sides.items()})
+    told = attention_told(name, benchmark)
+    return Result(described, told, _peak(device), {side: timing for side, (_, timing) in sides.items()})
+
+
+def attention_told(name: StepName, benchmark: Benchmark) -> str:
+    """Which kernel computes attention here, and why if it is not the one that was asked for."""
+    windows = 1 if name == "embedding" else benchmark.packed
+    encoder, compute = masked_model(benchmark.size).encoder, next(iter(benchmark.sides().values()))
+    tokens, head_dim = row_slots(name, windows) + windows, encoder.width // encoder.heads
+    return kernel_for(compute, jax.devices()[0], tokens, windows, head_dim).told
 
 
 def training(name: StepName, benchmark: Benchmark, compute: c.ComputeConfig) -> tuple[Callable[[], None], int | None]:
@@ -179,12 +196,17 @@ def tokenizer_model(size: str) -> c.TokenizerConfig:
     return dataclasses.replace(plain, encoder=dataclasses.replace(plain.encoder, depth=depth))
 
 
+def row_slots(name: StepName, windows: int) -> int:
+    """Patch slots of a row; with the class tokens of several windows they fill a multiple of 128."""
+    patches = math.prod(MONTAGES[name])
+    return patches if windows == 1 else -(-windows * (patches + 1) // 128) * 128 - windows
+
+
 def random_batch(name: StepName, benchmark: Benchmark) -> dict[str, np.ndarray]:
-    """Windows of noise, as many to a row as `packed` says; slots and class tokens fill multiples of 128 then."""
+    """Windows of noise, as many to a row as `packed` says."""
     electrodes, seconds = MONTAGES[name]
     patches, windows = electrodes * seconds, benchmark.packed
-    rows = -(-benchmark.rows // windows)
-    slots = patches if windows == 1 else -(-windows * (patches + 1) // 128) * 128 - windows
+    rows, slots = -(-benchmark.rows // windows), row_slots(name, windows)
     rng = np.random.default_rng(0)
 
     def everywhere(one_window: np.ndarray) -> np.ndarray:

@@ -155,7 +155,9 @@ class ComputeConfig:
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     remat: Literal["none", "block", "products"] = "none"
     """Recompute in the backward pass: nothing, whole blocks, or all but the matrix products."""
-    attention: Literal["xla", "cudnn"] = "xla"
+    attention: Literal["auto", "xla", "splash", "cudnn", "triton"] = "auto"
+    """Kernel: plain products (xla), splash for TPUs, cudnn and triton for GPUs, or the best that applies (auto).
+    Where one does not apply, xla takes its place, and the run says why."""
     unroll: int = 1
     """Blocks per iteration of the scan over depth."""
     code_chunk: int = 256

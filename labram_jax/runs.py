@@ -29,6 +29,7 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
+from labram_jax.models.attention import kernel_of
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.plan import flops
 from labram_jax.plan.hardware import known_hardware
@@ -56,7 +57,8 @@ def train(
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, config.data.batch_rows)
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
-    stage, notes = make_stage(config, corpora, reader.steps_per_epoch), [reader.counts, reader.occupancy]
+    stage = make_stage(config, corpora, reader.steps_per_epoch)
+    notes = [reader.counts, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
     if isinstance(stage, PretrainingStage):
         kept, note = kept_codes(stage, corpora)
         notes += [note] if note else []

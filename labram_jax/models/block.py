@@ -2,10 +2,10 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from labram_jax.config import ComputeConfig, EncoderConfig
-from labram_jax.models.attention import attend
+from labram_jax.models.attention import TokenSegments, attend
 from labram_jax.models.layers import Linear, gelu, layer_norm, named, normal_initializer, parameter_dtype, scaled
 
 
@@ -17,7 +17,7 @@ class Attention(nn.Module):
     output_scale: Float[Array, ""]
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N D"], same_segment: Bool[Array, "B 1 N N"]) -> Float[Array, "B N D"]:
+    def __call__(self, x: Float[Array, "B N D"], segments: TokenSegments) -> Float[Array, "B N D"]:
         config, compute = self.config, self.compute
         heads, head = config.heads, config.width // config.heads
         weights = normal_initializer(config.initialisation)
@@ -32,7 +32,7 @@ class Attention(nn.Module):
         if config.qk_norm:
             q = layer_norm(compute, "q_norm", None)(q).astype(v.dtype)
             k = layer_norm(compute, "k_norm", None)(k).astype(v.dtype)
-        out = named(attend(q, k, v, same_segment, compute), "rows", "tokens", "heads", "head_dim")
+        out = named(attend(q, k, v, segments, compute), "rows", "tokens", "heads", "head_dim")
         return Linear(
             (heads, head, config.width), ("heads", "head_dim", "width"), compute, scaled(weights, self.output_scale),
             contract=2, name="out",
@@ -74,11 +74,11 @@ class Block(nn.Module):
         x: Float[Array, "B N D"],
         number: Float[Array, ""],
         branch_factors: Float[Array, "2 B N"] | None,
-        same_segment: Bool[Array, "B 1 N N"],
+        segments: TokenSegments,
     ) -> tuple[Float[Array, "B N D"], None]:
         output_scale = (2.0 * number) ** -0.5
         branches = (
-            lambda y: Attention(self.config, self.compute, output_scale, name="attention")(y, same_segment),
+            lambda y: Attention(self.config, self.compute, output_scale, name="attention")(y, segments),
             MLP(self.config, self.compute, output_scale, name="mlp"),
         )
         for index, branch in enumerate(branches):

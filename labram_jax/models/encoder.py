@@ -4,9 +4,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.lax import Precision
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from labram_jax.config import ELECTRODE_ROWS, TIME_ROWS, ComputeConfig, EncoderConfig
+from labram_jax.models.attention import TokenSegments
 from labram_jax.models.block import Block
 from labram_jax.models.layers import Linear, named, normal_initializer, parameter_dtype, uniform_initializer
 from labram_jax.models.patches import PatchBatch
@@ -37,11 +38,12 @@ def rows_of(table: Float[Array, "R D"], ids: Int[Array, "..."]) -> Float[Array, 
     return jnp.einsum("...r,rd->...d", indicator, table, precision=Precision.HIGHEST)
 
 
-def token_segments(batch: PatchBatch) -> Int[Array, "B S+L"]:
-    """Segment of every token of a row: its class tokens first, then its patch slots."""
+def token_segments(batch: PatchBatch) -> TokenSegments:
+    """Of a row's class tokens first, then of its patch slots."""
     rows = batch.segment_ids.shape[0]
     classes = jnp.arange(1, batch.segments + 1, dtype=batch.segment_ids.dtype)
-    return jnp.concatenate([jnp.broadcast_to(classes, (rows, batch.segments)), batch.segment_ids], axis=1)
+    classes = jnp.broadcast_to(classes, (rows, batch.segments))
+    return TokenSegments(jnp.concatenate([classes, batch.segment_ids], axis=1), batch.segments)
 
 
 class Encoder(nn.Module):
@@ -111,12 +113,11 @@ class Encoder(nn.Module):
     ) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
         """Class tokens and patch tokens after the last block. Padding attends to padding alone."""
         segments = token_segments(batch)
-        same: Bool[Array, "B 1 N N"] = segments[:, None, :, None] == segments[:, None, None, :]
         if branch_factors is not None:
-            index = jnp.maximum(segments - 1, 0)[None, None]
+            index = jnp.maximum(segments.ids - 1, 0)[None, None]
             branch_factors = jnp.take_along_axis(branch_factors, index, axis=-1)
         numbers = jnp.arange(1, self.config.depth + 1, dtype=embeddings.dtype)
-        tokens, _ = self.blocks(self.address(embeddings, batch), numbers, branch_factors, same)
+        tokens, _ = self.blocks(self.address(embeddings, batch), numbers, branch_factors, segments)
         return tokens[:, : batch.segments], tokens[:, batch.segments :]
 
     def __call__(

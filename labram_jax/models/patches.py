@@ -15,9 +15,9 @@ class PatchBatch:
 
     `patches` are microvolts / 100; `electrode_ids` are rows of the electrode embedding, `time_ids` of the time
     embedding; `segment_ids` run from 1 to `segments`, 0 is padding. The slots of a segment are contiguous, and
-    the first one holds its first electrode. The rest is there only where a stage needs it: `mask` (True =
-    hidden), `codes` that a tokenizer gave beforehand, `labels` of each segment (-1 or NaN where there is none),
-    `window_ids` and `corpus_ids` (-1: none).
+    the first one holds its first electrode; where `segments` is 1, padding comes last. The rest is there only where
+    a stage needs it: `mask` (True = hidden), `codes` that a tokenizer gave beforehand, `labels` of each segment (-1
+    or NaN where there is none), `window_ids` and `corpus_ids` (-1: none).
     A dense window is the special case of one segment without padding.
     """
 

@@ -11,6 +11,7 @@ import tyro
 
 from labram_jax.config import AnyStageConfig, replace
 from labram_jax.errors import InputError
+from labram_jax.models.attention import kernel_of
 from labram_jax.parallel.sharding import row_devices
 from labram_jax.plan.compile import LOCAL, CompiledStage, compile_stage, devices_of, tokenizer_of, without_devices
 from labram_jax.plan.estimate import estimate
@@ -51,6 +52,8 @@ def run(config: AnyStageConfig, options: PlanOptions) -> str:
 def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     """Compiles and estimates one configuration on one topology."""
     devices, tokenizer = devices_of(topology), tokenizer_of(config)
+    attention = kernel_of(config, devices[0])
+    config = replace(config, **{"compute.attention": attention.kernel})
     hardware = hardware_of(devices[0], config.compute.dtype, present=topology == LOCAL)
 
     @functools.cache
@@ -88,6 +91,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     epoch = workload.steps_per_epoch(config.data.batch_rows)
     return Plan(
         topology,
+        attention,
         hardware,
         len(devices),
         len({device.process_index for device in devices}),

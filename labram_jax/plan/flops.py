@@ -22,6 +22,7 @@ from labram_jax.config import (
 NORM_GROUPS = 4
 TRAINING, SEVERAL = "train_step", "train_steps"  # programs have the names of the stage's functions
 Pass = Literal["forward", "backward", "recomputed"]
+ROW_TILES = {"splash": 128}  # attention kernels that fill rows up to more than a product does
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Product:
         part: of the model.
         when: the pass it belongs to; what is recomputed is work, but none that the model asks for.
         exact: in float32 whatever the compute type.
+        row_tile: rows are filled up to a multiple of this.
     """
 
     part: str
@@ -41,17 +43,18 @@ class Product:
     batch: int = 1
     when: Pass = "forward"
     exact: bool = False
+    row_tile: int = 8
 
     @property
     def flops(self) -> int:
         return 2 * self.batch * self.rows * self.inner * self.columns
 
     def tiled_flops(self, tile: int) -> int:
-        """With inner and columns as whole tiles, and rows as whole eighths of 64: what a systolic array works on."""
+        """With inner, columns and rows as whole tiles: what a systolic array works on."""
         if tile == 1:
             return self.flops
         inner, columns = (-(-size // tile) * tile for size in (self.inner, self.columns))
-        return 2 * self.batch * (-(-self.rows // 8) * 8) * inner * columns
+        return 2 * self.batch * (-(-self.rows // self.row_tile) * self.row_tile) * inner * columns
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ def _block(config: EncoderConfig, compute: ComputeConfig, shape: Shape, trained:
     width, inner, count = config.width, config.width * config.mlp_ratio, shape.rows * shape.tokens
     again = trained and compute.remat == "block"
     yield from linear("blocks", count, width, 3 * width, trained=trained, recomputed=again)
-    yield from _attention(config, shape, trained, again)
+    row_tile = ROW_TILES.get(compute.attention, Product.row_tile)
+    yield from (dataclasses.replace(p, row_tile=row_tile) for p in _attention(config, shape, trained, again))
     yield from linear("blocks", count, width, width, trained=trained, recomputed=again)
     yield from linear("blocks", count, width, inner, trained=trained, recomputed=again)
     # The end of a block is needed again only where a scale multiplies it.

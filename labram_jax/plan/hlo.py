@@ -10,9 +10,11 @@ FAST_MEMORY = "S("  # a TPU's layouts name memory other than HBM: S(1) is the ve
 FREE = frozenset(
     (
         *("parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call"),
-        *("after-all", "partition-id", "replica-id", "custom-call", "opt-barrier", "add-dependency"),
+        *("after-all", "partition-id", "replica-id", "opt-barrier", "add-dependency"),
     )
 )
+# Custom calls that are programs of their own, kernels and products of libraries; all others are notes to the compiler.
+KERNELS = re.compile(r'custom_call_target="(tpu_custom_call|__cublas|__cudnn|__gpu\$xla\.gpu\.triton)')
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ class HloModule:
     def _moved(self, computation: Computation, instruction: Instruction) -> int:
         opcode, arrays = instruction.opcode, instruction.arrays
         if opcode in FREE or opcode.endswith("-done") or not arrays:
+            return 0
+        if opcode == "custom-call" and not KERNELS.search(instruction.attributes):
             return 0
         operands = [computation.instructions[name] for name in instruction.operands if name in computation.instructions]
         read = sum(a.memory_bytes for operand in operands for a in operand.arrays)

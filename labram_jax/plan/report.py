@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from labram_jax.config import AnyStageConfig, DataConfig
+from labram_jax.models.attention import Choice
 from labram_jax.plan.compile import Memory, largest
 from labram_jax.plan.estimate import Estimate, Seconds
 from labram_jax.plan.flops import SEVERAL, TRAINING
@@ -44,6 +45,7 @@ class Plan:
     """One configuration on one topology; `levers` make it smaller where a program does not fit, else faster."""
 
     topology: str
+    attention: Choice
     hardware: Hardware
     devices: int
     hosts: int
@@ -109,6 +111,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
         ("  state and batch", _gib(memory.state)),
         ("  temporary", _gib(memory.temporary)),
         *((f"  temporary, {called}", _gib(program.memory.temporary)) for called, program in others.items()),
+        ("attention", plan.attention.kernel),
         ("padding of rows", f"{100 * plan.workload.padding:.1f} %"),
     ]
     unknown = (None,) * 3
@@ -159,7 +162,7 @@ def _notes(plan: Plan) -> list[str]:
         which = ", ".join(CALLED[own] for own, program in plan.programs.items() if not program.memory.fits)
         head = f"{name}: does not fit ({which}), by {over} a device. In this order:"
         return [head, *_lever_lines(plan), "  more devices, or devices with more memory"]
-    notes = []
+    notes = [f"{name}: {plan.attention.told}."] if plan.attention.reason else []
     for entry in plan.estimate.collectives:
         notes.append(
             f"{name}: {entry.kind} over {' x '.join(entry.axes)}: {entry.count:,} a step, {_megabytes(entry.bytes)} a "

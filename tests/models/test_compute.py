@@ -8,7 +8,7 @@ from golden_data import arrays, is_degenerate, windows
 from scipy.special import erf
 
 from labram_jax.config import ComputeConfig
-from labram_jax.models.attention import attend
+from labram_jax.models.attention import TokenSegments, attend
 from labram_jax.models.layers import gelu
 
 
@@ -60,8 +60,8 @@ def test_scores_in_bfloat16_leave_their_product_unrounded():
     q = jnp.ones((1, 3, 1, 4), jnp.bfloat16)
     k = jnp.asarray([[[15, 15, 15, 15.125]], [[15, 15, 15, 15]], [[-9, 0, 0, 0]]], jnp.bfloat16)[None]
     v = jnp.asarray([[[1, 0, 0, 0]], [[0, 1, 0, 0]], [[0, 0, 1, 0]]], jnp.bfloat16)[None]
-    same = jnp.ones((1, 1, 3, 3), bool)
-    weights = np.asarray(attend(2 * q, k, v, same, ComputeConfig(dtype="bfloat16")), np.float32)[0, 0, 0]
+    segments = TokenSegments(jnp.ones((1, 3), jnp.int32), 1)
+    weights = np.asarray(attend(2 * q, k, v, segments, ComputeConfig(dtype="bfloat16")), np.float32)[0, 0, 0]
     np.testing.assert_allclose(weights[0] / weights[1], np.exp(0.125), rtol=2**-7)
 
 

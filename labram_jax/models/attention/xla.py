@@ -1,10 +1,11 @@
-"""Attention among the tokens of a segment, whose backward pass recomputes what it would cost memory to keep."""
+"""Attention in plain products, whose backward pass recomputes what it would cost memory to keep."""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from labram_jax.config import ComputeConfig
+from labram_jax.models.attention.tokens import TokenSegments
 from labram_jax.models.layers import parameter_dtype, precision_of
 
 
@@ -12,19 +13,14 @@ def attend(
     q: Float[Array, "B N H h"],
     k: Float[Array, "B N H h"],
     v: Float[Array, "B N H h"],
-    same_segment: Bool[Array, "B 1 N N"],
+    segments: TokenSegments,
     compute: ComputeConfig,
 ) -> Float[Array, "B N H h"]:
     """softmax(q k' / sqrt(h)) v among the tokens of a segment; the softmax is float32."""
-    scale = q.shape[-1] ** -0.5
-    if compute.attention == "cudnn":
-        # cuDNN takes head dimensions that are multiples of 8; LaBraM's are 20, 25 and 50. Zeros change no product.
-        padding = -q.shape[-1] % 8
-        q, k, v = (jnp.pad(a, ((0, 0), (0, 0), (0, 0), (0, padding))) for a in (q, k, v))
-        out = jax.nn.dot_product_attention(q, k, v, mask=same_segment, scale=scale, implementation="cudnn")
-        return out[..., : out.shape[-1] - padding]
     attention = _attention(parameter_dtype(compute), precision_of(compute))
-    return attention(q * jnp.asarray(scale, q.dtype), k, v, same_segment)
+    ids = segments.ids
+    same_segment = ids[:, None, :, None] == ids[:, None, None, :]
+    return attention(q * jnp.asarray(q.shape[-1] ** -0.5, q.dtype), k, v, same_segment)
 
 
 def _heads_first(x: Array) -> Array:
