@@ -1,5 +1,6 @@
 """The analytic count of products against the programs themselves."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_tiles_are_filled_up():
     scores = flops.Product("attention", rows=257, inner=20, columns=257)
     assert scores.tiled_flops(1) == scores.flops == 2 * 257 * 20 * 257
     assert scores.tiled_flops(128) == 2 * 264 * 128 * 384
+    assert dataclasses.replace(scores, row_tile=128).tiled_flops(128) == 2 * 384 * 128 * 384
+
+
+def test_splash_fills_blocks_of_128_tokens_up_and_asks_for_no_more():
+    config = CONFIGS["tokenizer"]
+    splash, xla = (
+        flops.products_of(flops.TRAINING, replace(config, **{"compute.attention": kernel}), None)
+        for kernel in ("splash", "xla")
+    )
+    assert flops.total(splash) == flops.total(xla)
+    tiled = [sum(p.tiled_flops(128) for p in products if p.part == "attention") for products in (splash, xla)]
+    tokens = config.data.patch_slots + config.data.segments
+    assert tiled[0] / tiled[1] == pytest.approx((-(-tokens // 128) * 128) / (-(-tokens // 8) * 8))
 
 
 def test_float32_products_take_their_own_rate():

@@ -214,6 +214,21 @@ def test_groups_name_the_axes_that_they_run_along():
     assert mesh_axes(range(8), mesh) == ("data", "fsdp")
 
 
+@pytest.mark.parametrize(
+    ("target", "moved"),
+    [("tpu_custom_call", 1024 + 2048), ("__cudnn$fmhaSoftmax", 1024 + 2048), ("AssumeGatherIndicesInBound", 0)],
+)
+def test_kernels_move_their_operands_and_results_and_notes_move_nothing(target, moved):
+    program = HloModule(
+        "ENTRY %main (q: bf16[4,128]) -> f32[4,128] {\n"
+        "  %q = bf16[4,128]{1,0} parameter(0)\n"
+        '  %held = bf16[4,128]{1,0:S(1)} custom-call(), custom_call_target="AllocateBuffer"\n'
+        f'  ROOT %out = f32[4,128]{{1,0}} custom-call(%q, %held), custom_call_target="{target}"\n'
+        "}\n"
+    )
+    assert program.memory_traffic() == moved
+
+
 def test_rings_use_the_links_of_the_dimensions_that_they_span():
     v5e = next(hardware for _, hardware in DEVICES if hardware.name == "TPU v5e")
     everyone = list(pod(16, 16).devices.flat)
