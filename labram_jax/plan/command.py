@@ -1,6 +1,5 @@
 """`labram-jax plan`: whether a configuration fits devices, how long a step takes at best, and what limits it."""
 
-import functools
 import json
 import sys
 from dataclasses import dataclass, field
@@ -56,12 +55,15 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
     config = replace(config, **{"compute.attention": attention.kernel})
     hardware = hardware_of(devices[0], config.compute.dtype, present=topology == LOCAL)
 
-    @functools.cache
+    stages: dict[AnyStageConfig, CompiledStage] = {}
+
     def compiled(changed: AnyStageConfig, what: str) -> CompiledStage:
-        print(f"compiling for {topology}, {what}", file=sys.stderr, flush=True)
-        workload = workload_of(changed.data, options.recordings, changed.loop.seed)
-        steps = workload.steps_per_epoch(changed.data.batch_rows) or 1000
-        return compile_stage(changed, tokenizer, devices, hardware.memory, steps)
+        if changed not in stages:
+            print(f"compiling for {topology}, {what}", file=sys.stderr, flush=True)
+            workload = workload_of(changed.data, options.recordings, changed.loop.seed)
+            steps = workload.steps_per_epoch(changed.data.batch_rows) or 1000
+            stages[changed] = compile_stage(changed, tokenizer, devices, hardware.memory, steps)
+        return stages[changed]
 
     def with_rows(changed: AnyStageConfig) -> CompiledStage:
         return compiled(changed, f"a batch of {changed.data.batch_rows} rows")
