@@ -23,12 +23,12 @@ class Attention(nn.Module):
         weights = normal_initializer(config.initialisation)
         names = ("width", None, "heads", "head_dim")
         qkv = Linear((config.width, 3, heads, head), names, compute, weights, use_bias=False, name="qkv")(x)
-        qkv = named(qkv, "rows", "tokens", None, "heads", "head_dim")
-        q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
         if config.qkv_bias:
             zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("heads", "head_dim"))
-            q = q + self.param("q_bias", zeros, (heads, head), parameter_dtype(compute)).astype(q.dtype)
-            v = v + self.param("v_bias", zeros, (heads, head), parameter_dtype(compute)).astype(v.dtype)
+            q, v = (self.param(name, zeros, (heads, head), qkv.dtype) for name in ("q_bias", "v_bias"))
+            qkv = qkv + jnp.stack([q, jnp.zeros_like(q), v])
+        qkv = named(qkv.astype(compute.dtype), "rows", "tokens", None, "heads", "head_dim")
+        q, k, v = (part[:, :, 0] for part in jnp.split(qkv, 3, axis=2))
         if config.qk_norm:
             q = layer_norm(compute, "q_norm", None)(q).astype(v.dtype)
             k = layer_norm(compute, "k_norm", None)(k).astype(v.dtype)
@@ -51,7 +51,7 @@ class MLP(nn.Module):
         width, inner = self.config.width, self.config.width * self.config.mlp_ratio
         weights = normal_initializer(self.config.initialisation)
         x = Linear((width, inner), ("width", "mlp"), self.compute, weights, name="up")(x)
-        x = named(x, "rows", "tokens", "mlp")
+        x = named(x.astype(self.compute.dtype), "rows", "tokens", "mlp")
         return Linear(
             (inner, width), ("mlp", "width"), self.compute, scaled(weights, self.output_scale),
             before=gelu, name="down",
@@ -82,7 +82,7 @@ class Block(nn.Module):
             MLP(self.config, self.compute, output_scale, name="mlp"),
         )
         for index, branch in enumerate(branches):
-            y = branch(layer_norm(self.compute, f"norm_{index + 1}")(x)).astype(x.dtype)
+            y = branch(layer_norm(self.compute, f"norm_{index + 1}")(x))
             if self.config.layer_scale > 0:
                 start = nn.with_logical_partitioning(nn.initializers.constant(self.config.layer_scale), ("width",))
                 y = y * self.param(f"scale_{index + 1}", start, (self.config.width,), parameter_dtype(self.compute))

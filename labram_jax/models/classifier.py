@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from labram_jax.config import ClassifierConfig, ComputeConfig
 from labram_jax.models.encoder import Encoder
-from labram_jax.models.layers import Linear, layer_norm, normal_initializer, parameter_dtype, scaled
+from labram_jax.models.layers import Linear, layer_norm, normal_initializer, scaled
 from labram_jax.models.patches import PatchBatch
 from labram_jax.models.segments import segment_mean
 
@@ -38,4 +38,4 @@ class ClassifierModel(nn.Module):
     def __call__(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
     ) -> Float[Array, "B S outputs"]:
-        return self.head(self.pooled(batch, branch_factors)).astype(parameter_dtype(self.compute))
+        return self.head(self.pooled(batch, branch_factors))

@@ -7,7 +7,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from labram_jax.config import ComputeConfig, MaskedModelConfig
-from labram_jax.models.layers import named, normal_initializer, parameter_dtype, precision_of, uniform_initializer
+from labram_jax.models.layers import named, normal_initializer, parameter_dtype, product, uniform_initializer
 from labram_jax.models.quantizer import interleaved_parts
 
 
@@ -36,12 +36,12 @@ class CodeHead(nn.Module):
         self.bias = self.param("bias", nn.with_logical_partitioning(bias_init, ("codes",)), (codes,), stored)
 
     def __call__(self, features: Float[Array, "B L D"]) -> Float[Array, "B L K"]:
-        return self._logits(features, self.kernel.T, self.bias)
+        return self._logits(features, self.kernel, self.bias)
 
     def scores(self, features: Float[Array, "B L D"], codes: Int[Array, "B L"]) -> CodeScores:
         """Scores of the right codes; logits exist for `code_chunk` codes at one time, also in the backward pass."""
         chunk = self.compute.code_chunk
-        kernels = interleaved_parts(self.kernel.T, chunk)
+        kernels = interleaved_parts(self.kernel, chunk, axis=1)
         biases = interleaved_parts(self.bias, chunk, fill=-jnp.inf)
         parts = len(kernels)
 
@@ -60,11 +60,6 @@ class CodeHead(nn.Module):
         return CodeScores(jax.nn.logsumexp(sums, axis=0) - right, right >= largest.max(axis=0))
 
     def _logits(
-        self, features: Float[Array, "B L D"], kernel: Float[Array, "k D"], bias: Float[Array, " k"]
+        self, features: Float[Array, "B L D"], kernel: Float[Array, "D k"], bias: Float[Array, " k"]
     ) -> Float[Array, "B L k"]:
-        dtype = jnp.dtype(self.compute.dtype)
-        product = jnp.einsum(
-            "bld,kd->blk", features.astype(dtype), kernel.astype(dtype),
-            precision=precision_of(self.compute), preferred_element_type=bias.dtype,
-        )  # fmt: skip
-        return named(product + bias, "rows", "tokens", "codes")
+        return named(product(features, kernel, self.compute) + bias, "rows", "tokens", "codes")

@@ -87,11 +87,11 @@ class Encoder(nn.Module):
     def embed(self, batch: PatchBatch) -> Float[Array, "B L D"]:
         """Embeddings of the patches, before any address is added."""
         embeddings = self.temporal_convolution(batch.patches, batch.membership)
-        return named(embeddings.astype(parameter_dtype(self.compute)), "rows", "tokens", "features")
+        return named(embeddings, "rows", "tokens", "features")
 
     def project_codes(self, codes: Float[Array, "B L d"]) -> Float[Array, "B L D"]:
         """Embeddings of quantized latents (the decoder's patch embedder, a 1x1 convolution in the reference)."""
-        return self.code_projection(codes).astype(parameter_dtype(self.compute))
+        return self.code_projection(codes)
 
     def address(self, embeddings: Float[Array, "B L D"], batch: PatchBatch) -> Float[Array, "B S+L D"]:
         """Class tokens, then patches; electrode embedding on all of them, time embedding on the patches."""

@@ -48,11 +48,52 @@ def scaled(initializer: Initializer, factor) -> Initializer:
     return lambda key, shape, dtype=jnp.float32: initializer(key, shape, dtype) * jnp.asarray(factor, dtype)
 
 
-class Linear(nn.Module):
-    """An affine map over the last axes: kernel [*inputs, *outputs], products in the compute type.
+def product(
+    x: Float[Array, "... I"],
+    kernel: Float[Array, "I O"],
+    compute: ComputeConfig,
+    contract: int = 1,
+    before: Callable[[Array], Array] | None = None,
+) -> Float[Array, "... O"]:
+    """The sum over the last `contract` axes of `before(x)` and the first ones of the kernel, in float32 at least.
 
-    `names`: logical axes of the kernel; the bias takes those of the outputs. `before`: a cheap function of the
-    input, which the backward pass recomputes instead of keeping its result.
+    Factors are rounded to the compute type, sums are not, backward alike: the gradient of a kernel is a sum over all
+    tokens, and a product of mixed types would run as one of float32. `before`, a cheap function, is computed again
+    in the backward pass, which so keeps its input alone.
+    """
+    dtype, stored, precision = jnp.dtype(compute.dtype), parameter_dtype(compute), precision_of(compute)
+    given, tokens = x.dtype, tuple(range(x.ndim - contract))
+
+    def dot(a: Array, b: Array, a_axes: Sequence[int], b_axes: Sequence[int]) -> Array:
+        axes = ((tuple(a_axes), tuple(b_axes)), ((), ()))
+        return jax.lax.dot_general(a.astype(dtype), b.astype(dtype), axes, precision, preferred_element_type=stored)
+
+    def factor(x: Array) -> Array:
+        return x if before is None else before(x)
+
+    @jax.custom_vjp
+    def apply(x: Array, kernel: Array) -> Array:
+        return forward(x, kernel)[0]
+
+    def forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+        x, kernel = x.astype(dtype), kernel.astype(dtype)
+        summed = range(len(tokens), x.ndim)
+        return dot(factor(x.astype(stored)), kernel, summed, range(contract)), (x, kernel)
+
+    def backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+        x, kernel = kept
+        left, before_backward = jax.vjp(factor, x.astype(stored))
+        x_gradient = dot(gradient, kernel, range(len(tokens), gradient.ndim), range(contract, kernel.ndim))
+        return before_backward(x_gradient)[0].astype(given), dot(left, gradient, tokens, tokens)
+
+    apply.defvjp(forward, backward)
+    return apply(x, kernel)
+
+
+class Linear(nn.Module):
+    """An affine map over the last axes: kernel [*inputs, *outputs]; its result is as `product` leaves it.
+
+    `names`: logical axes of the kernel; the bias takes those of the outputs. `contract`, `before`: see `product`.
     """
 
     shape: Sequence[int]
@@ -66,31 +107,14 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
-        dtype = jnp.dtype(self.compute.dtype)
-        kernel = self.param(
-            "kernel",
-            nn.with_logical_partitioning(self.kernel_init, tuple(self.names)),
-            tuple(self.shape),
-            parameter_dtype(self.compute),
-        )
-        axes = (tuple(range(x.ndim - self.contract, x.ndim)), tuple(range(self.contract)))
-
-        def product(x: Array, kernel: Array) -> Array:
-            x = x if self.before is None else self.before(x)
-            return jax.lax.dot_general(x.astype(dtype), kernel, (axes, ((), ())), precision_of(self.compute))
-
-        if self.before is not None:
-            product = jax.checkpoint(product, prevent_cse=False)
-        y = product(x, kernel.astype(dtype))
-        if self.use_bias:
-            bias = self.param(
-                "bias",
-                nn.with_logical_partitioning(self.bias_init, tuple(self.names[self.contract :])),
-                tuple(self.shape[self.contract :]),
-                parameter_dtype(self.compute),
-            )
-            y = y + bias.astype(dtype)
-        return y
+        stored, names = parameter_dtype(self.compute), tuple(self.names)
+        initial = nn.with_logical_partitioning(self.kernel_init, names)
+        kernel = self.param("kernel", initial, tuple(self.shape), stored)
+        y = product(x, kernel, self.compute, self.contract, self.before)
+        if not self.use_bias:
+            return y
+        initial = nn.with_logical_partitioning(self.bias_init, names[self.contract :])
+        return y + self.param("bias", initial, tuple(self.shape[self.contract :]), stored)
 
 
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:

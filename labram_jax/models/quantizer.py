@@ -21,16 +21,20 @@ def unit(x: Float[Array, "... d"]) -> Float[Array, "... d"]:
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
-def interleaved_parts(rows: Float[Array, "K ..."], size: int, fill: float = 0) -> Float[Array, "parts size ..."]:
-    """Rows, one for each code, in parts of at most `size` rows: code c is row c // parts of part c % parts.
+def interleaved_parts(
+    codes: Float[Array, "..."], size: int, axis: int = 0, fill: float = 0
+) -> Float[Array, "parts ..."]:
+    """An array of codes along `axis` in parts of at most `size` codes: code c is number c // parts of part c % parts.
 
-    With codes spread over devices every device so holds an equal share of every part. Padding rows are `fill`.
+    With codes spread over devices every device so holds an equal share of every part. Padding is `fill`.
     """
-    parts = -(-rows.shape[0] // size)
-    each = -(-rows.shape[0] // parts)
-    padding = ((0, each * parts - rows.shape[0]), *((0, 0),) * (rows.ndim - 1))
-    padded = jnp.pad(rows, padding, constant_values=fill)
-    return jnp.moveaxis(padded.reshape(each, parts, *rows.shape[1:]), 1, 0)
+    count = codes.shape[axis]
+    parts = -(-count // size)
+    each = -(-count // parts)
+    padding = [(0, 0)] * codes.ndim
+    padding[axis] = (0, each * parts - count)
+    padded = jnp.pad(codes, padding, constant_values=fill)
+    return jnp.moveaxis(padded.reshape(*codes.shape[:axis], each, parts, *codes.shape[axis + 1 :]), axis + 1, 0)
 
 
 def nearest_code(latents: Float[Array, "N d"], codebook: Float[Array, "K d"], chunk: int = 256) -> Int[Array, " N"]:

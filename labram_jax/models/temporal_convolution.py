@@ -8,7 +8,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from labram_jax.config import CONVOLUTION_GROUPS, PATCH_SAMPLES, TIME_STEPS, ComputeConfig, EncoderConfig
-from labram_jax.models.layers import gelu, normal_initializer, parameter_dtype, precision_of, uniform_initializer
+from labram_jax.models.layers import gelu, normal_initializer, parameter_dtype, product, uniform_initializer
 from labram_jax.models.segments import patch_counts, segment_sum, spread
 
 
@@ -43,13 +43,12 @@ class Convolution(nn.Module):
             kernel_init, bias_init = normal_initializer("pretraining"), nn.initializers.zeros
         else:
             kernel_init = bias_init = uniform_initializer(self.taps * self.channels_in)
-        dtype, stored = jnp.dtype(self.compute.dtype), parameter_dtype(self.compute)
+        stored = parameter_dtype(self.compute)
         shape = (self.taps, self.channels_in, self.channels)
         kernel = self.param("kernel", nn.with_logical_partitioning(kernel_init, (None, None, None)), shape, stored)
         bias = self.param("bias", nn.with_logical_partitioning(bias_init, (None,)), (self.channels,), stored)
-        matrix = band_matrix(kernel.astype(dtype), self.steps_in, self.stride, self.taps // 2)
-        y = jnp.einsum("bli,io->blo", x.astype(dtype), matrix, precision=precision_of(self.compute))
-        return y + jnp.tile(bias, y.shape[-1] // self.channels).astype(dtype)
+        y = product(x, band_matrix(kernel, self.steps_in, self.stride, self.taps // 2), self.compute)
+        return y + jnp.tile(bias, y.shape[-1] // self.channels)
 
 
 class SegmentGroupNorm(nn.Module):
@@ -74,7 +73,6 @@ class SegmentGroupNorm(nn.Module):
         def to_features(values: Float[Array, "B S G"]) -> Float[Array, "B L D"]:
             return jnp.einsum("blg,dg->bld", spread(values, membership), indicator, precision=Precision.HIGHEST)
 
-        x = x.astype(stored)
         centred = x - to_features(group_mean(x))
         normed = centred * to_features(jax.lax.rsqrt(group_mean(centred**2) + 1e-5))
         ones = nn.with_logical_partitioning(nn.initializers.ones, (None,))

@@ -15,7 +15,7 @@ FULL_PRECISION = ComputeConfig()
 
 
 class Head(nn.Module):
-    """Linear - tanh - Linear, in the type of its `compute`."""
+    """Linear - tanh - Linear, with products in the type of its `compute`."""
 
     width: int
     outputs: int
@@ -95,5 +95,4 @@ class TokenizerModel(nn.Module):
                 itself = itself + noise.reshape(itself.shape).astype(itself.dtype)
             through = jnp.where(bypass, itself, through)
         amplitude, phase = self.decode(through.reshape(*batch.segment_ids.shape, -1), batch)
-        stored = quantized.latents.dtype
-        return TokenizerOutput(amplitude.astype(stored), phase.astype(stored), quantized)
+        return TokenizerOutput(amplitude, phase, quantized)

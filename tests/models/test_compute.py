@@ -9,7 +9,7 @@ from scipy.special import erf
 
 from labram_jax.config import ComputeConfig
 from labram_jax.models.attention import TokenSegments, attend
-from labram_jax.models.layers import gelu
+from labram_jax.models.layers import gelu, product
 
 
 def loss(model, batch, codes):
@@ -63,6 +63,15 @@ def test_scores_in_bfloat16_leave_their_product_unrounded():
     segments = TokenSegments(jnp.ones((1, 3), jnp.int32), 1)
     weights = np.asarray(attend(2 * q, k, v, segments, ComputeConfig(dtype="bfloat16")), np.float32)[0, 0, 0]
     np.testing.assert_allclose(weights[0] / weights[1], np.exp(0.125), rtol=2**-7)
+
+
+def test_sums_of_products_in_bfloat16_stay_unrounded():
+    """257 is no bfloat16: neither the sum over features nor that over tokens, the kernel's gradient, may be one."""
+    x, kernel = jnp.ones((1, 257, 257)), jnp.ones((257, 1))
+    sums, backward = jax.vjp(lambda x, kernel: product(x, kernel, ComputeConfig(dtype="bfloat16")), x, kernel)
+    gradients = backward(jnp.ones_like(sums))
+    np.testing.assert_array_equal(sums, np.full((1, 257, 1), 257, np.float32))
+    np.testing.assert_array_equal(gradients[1], np.full((257, 1), 257, np.float32))
 
 
 def test_float64_reaches_every_output(load_masked_model, inputs, expected):
