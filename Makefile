@@ -5,7 +5,7 @@ DEMO_OUT ?= demo
 # Options of the demo, such as DEMO=--short
 DEMO ?=
 
-.PHONY: demo test faults interop bench-gpu lint format clean
+.PHONY: demo test faults interop bench-interop bench-gpu lint format clean
 
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
@@ -30,6 +30,10 @@ faults: .venv/installed
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/convert/test_interop.py
+
+# Speed beside braindecode. Its threads wait asleep: what they spin away would count as its processor seconds.
+bench-interop: .venv/interop
+	OMP_WAIT_POLICY=passive JAX_PLATFORMS=cpu $(BIN)/python benchmarks/side_by_side.py
 
 # On a machine with an NVIDIA GPU: what the attention kernels give there, and how long steps take with each of them.
 bench-gpu: .venv/cuda
