@@ -18,6 +18,9 @@ from labram_jax.training.optimizer import make_optimizer
 from labram_jax.training.step import make_train_step, seed_keys
 
 PyTree = Any
+# What a platform's compiler is told, in training and in `plan` alike. A TPU's would take products of sliced parameters
+# apart and pass the slices round in thousands of small steps that nothing hides; gathers of whole blocks are shorter.
+COMPILER_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 1_000_000}}
 
 
 @dataclass(frozen=True)
@@ -120,12 +123,12 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
     places = sharding.shardings_of(abstract)
     everywhere = sharding.replicated(mesh)
 
+    told = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
+
     def compiled(function: Callable, taken: tuple, given: PyTree, batches=sharding.BATCH, **options) -> Compiled:
-        jitted = _under_rules(function)
-        shardings = (*taken, NamedSharding(mesh, batches))
-        return Compiled(
-            function.__name__, mesh, jax.jit(jitted, in_shardings=shardings, out_shardings=given, **options)
-        )
+        taken = (*taken, NamedSharding(mesh, batches))
+        options |= {"in_shardings": taken, "out_shardings": given, "compiler_options": told}
+        return Compiled(function.__name__, mesh, jax.jit(_under_rules(function), **options))
 
     train_step = make_train_step(stage, optimizer, learning_rate, trainable)
     state_and_metrics = (places,), (places, everywhere)
