@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "data_prep")]
 
 from labram_jax.errors import InputError  # noqa: E402
+from labram_jax.progress import track  # noqa: E402
 from tests.faults.damage import damaged  # noqa: E402
 from tests.faults.subjects import Subject, make_subjects  # noqa: E402
 
@@ -85,7 +86,7 @@ def main(count: int, seed: int, formats: Sequence[str] = ()) -> dict[str, dict]:
         for name in chosen:
             subjects[name].read(root / "whole")  # and imports here what every process would import again
         shutil.copytree(root / "whole", root / "damaged")
-        for number in range(count):
+        for number in track(range(count), "damaged files"):
             name = chosen[number % len(chosen)]
             subject = subjects[name]
             generator = np.random.default_rng((seed, number))
