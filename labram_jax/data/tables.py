@@ -78,7 +78,8 @@ def _check_pieces(pieces: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
     """Raises DamageError unless each montage's pieces lie one behind the other, from its first record and second on."""
     _refuse(~pieces["montage"].isin([montage.name for montage in info.montages]), path, "montage that is not described")
     _refuse(~pieces["samples"].between(1, _MOST_SAMPLES), path, "number of samples")
-    _refuse(~pieces["start_seconds"].between(0, _MOST_SAMPLES), path, "start")
+    # Before 0 lies what a protocol puts before the recording, as TUEV does with its end.
+    _refuse(~pieces["start_seconds"].between(-_MOST_SAMPLES, _MOST_SAMPLES), path, "start")
     for column, size in (("first_record", RECORD_SAMPLES), ("first_second", RATE_HZ)):
         lengths = -(-pieces["samples"] // size)
         before = lengths.groupby(pieces["montage"]).cumsum() - lengths
@@ -87,7 +88,7 @@ def _check_pieces(pieces: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
 
 def _check_spans(spans: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
     _refuse(~spans["split"].isin(SPLITS), path, "split")
-    _refuse(~spans["start"].between(0, _MOST_SAMPLES), path, "start")
+    _refuse(~spans["start"].between(-_MOST_SAMPLES, _MOST_SAMPLES), path, "start")
     _refuse((spans["stop"] <= spans["start"]) | np.isinf(spans["stop"]), path, "stop")
     if info.label == "class":
         labels = spans["label"]

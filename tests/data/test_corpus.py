@@ -171,10 +171,10 @@ def test_tables_that_are_missing_damaged_or_disagree_are_refused(make_corpus):
     ("table", "old", "new", "says"),
     [
         ("spans.csv", ",test,", ",tests,", "split of its row"),
-        ("spans.csv", ",0.0,", ",inf,", "start of its row"),
-        ("spans.csv", ",2.0,", ",-2.0,", "stop of its row"),
+        ("spans.csv", ",train,0,", ",train,inf,", "start of its row"),
+        ("spans.csv", ",train,0,2,", ",train,0,-2,", "stop of its row"),
         ("spans.csv", ",1\n", ",7\n", "label of its row"),
-        ("spans.csv", ",0.0,", ",soon,", "missing or damaged"),
+        ("spans.csv", ",train,0,", ",train,soon,", "missing or damaged"),
         ("pieces.csv", "3ch,", "4ch,", "montage that is not described of its row"),
         ("pieces.csv", ",0.0,", ",inf,", "start of its row"),
         ("pieces.csv", ",2000,", ",0,", "number of samples of its row"),

@@ -182,7 +182,7 @@ def test_a_damaged_shard_is_told_from_a_reading_thread(corpora):
     dataset = pipeline.evaluation(of(corpora, "test"), **SHAPE)
     shard = corpora[1].path / "5ch" / "pieces-signal.array_record-00000-of-00001"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(DamageError, match=r"recording 'test5' at 0 s: 1 of 10 windows are damaged so far, and data\."):
+    with pytest.raises(DamageError, match=r"recording 'test\d' at \d s: \d of 10 windows are damaged so far"):
         list(pipeline.batches(dataset))
 
 

@@ -1,7 +1,6 @@
 """Codes kept beside corpora: those of the tokenizer, and the same training as with labels made at every step."""
 
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from made_corpora import MadeRecording, make_corpus
 from sentences import refuses
 from small_runs import MONTAGES, SECONDS, pretraining_config, window, write_corpus
+from toy_stage import lines
 
 from labram_jax import cli
 from labram_jax.checkpoints.models import load_model
@@ -20,7 +20,6 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.tokenize import tokenize
 from labram_jax.inspect import inspect
 from labram_jax.runs import kept_codes, make_stage, train
-from labram_jax.training.telemetry import read_metrics
 
 ELECTRODES = ("FP1", "FP2", "C3", "C4", "O1")
 
@@ -76,11 +75,6 @@ def test_a_call_that_was_stopped_goes_on(mixed, kept, tokenizer_run, capsys):
     assert "codes of 72 windows" in tokenize(tokenizer_run, mixed.path)
     assert capsys.readouterr().err.count("are labelled already") == 4
     assert {path.name: path.read_bytes() for path in kept.folder.iterdir()} == before
-
-
-def lines(run: Path) -> list[dict]:
-    times = ("seconds", "patches_per_second")
-    return [{name: line[name] for name in line if name not in times} for line in read_metrics(run)]
 
 
 def test_training_is_the_same_to_the_bit(mixed, kept, tokenizer_run, tmp_path, capsys):
