@@ -84,7 +84,9 @@ def product(
         x, kernel = kept
         left, before_backward = jax.vjp(factor, x.astype(stored))
         x_gradient = dot(gradient, kernel, range(len(tokens), gradient.ndim), range(contract, kernel.ndim))
-        return before_backward(x_gradient)[0].astype(given), dot(left, gradient, tokens, tokens)
+        # The wide factor first, as automatic differentiation has it: on a CPU the faster order.
+        kernel_gradient = jnp.moveaxis(dot(gradient, left, tokens, tokens), range(-contract, 0), range(contract))
+        return before_backward(x_gradient)[0].astype(given), kernel_gradient
 
     apply.defvjp(forward, backward)
     return apply(x, kernel)
