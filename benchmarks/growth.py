@@ -99,6 +99,7 @@ def main(benchmark: Benchmark) -> None:
         for place, (value, cost) in enumerate(zip(SWEEPS[name], costs, strict=True))
     ]
     print(text_table(["of", "value", "processor ms", "MiB", "exponent of time", "of memory"], rows))
+    benchmark.figures.mkdir(parents=True, exist_ok=True)
     steps = {name: costs for name, costs in found.items() if name != "corpora"}
     if steps:
         style.save(draw_steps(steps), benchmark.figures / "growth_step.png")
