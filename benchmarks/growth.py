@@ -22,6 +22,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import tyro
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from random_corpora import random_corpus
 from tqdm import tqdm
 
@@ -194,6 +195,11 @@ def draw_steps(found: dict[str, list[Cost]]):
             values = np.array([getattr(cost, what) for cost in costs]) / unit
             _against(own, SWEEPS[name], values)
             own.set_xlabel(LABELS[name] if row else "")
+    for row, what in enumerate(("seconds", "bytes")):
+        unit = (1e-3, 2**20)[row]
+        all_costs = [getattr(cost, what) / unit for costs in found.values() for cost in costs]
+        axes[row, 0].set_ylim(min(all_costs) / 2, max(all_costs) * 1.6)
+    for column, name in enumerate(found):
         axes[0, column].set_title(name)
     axes[0, 0].set_ylabel("processor ms a step")
     axes[1, 0].set_ylabel("temporary memory, MiB")
@@ -218,6 +224,8 @@ def _against(axes, values: tuple[int, ...], costs: np.ndarray) -> None:
     axes.plot(ticks, costs, "o-", color=style.BLUE, ms=4)
     axes.set(xscale="log", yscale="log")
     axes.set_ylim(costs.min() / 2, costs.max() * 1.6)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xticks(ticks, [str(value) for value in values])
     axes.minorticks_off()
 
