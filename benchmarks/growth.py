@@ -13,7 +13,7 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,18 +24,17 @@ import numpy as np
 import tyro
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 from random_corpora import random_corpus
+from steps import random_mask, random_rows, stepping
 from tqdm import tqdm
 
 from labram_jax import config as c
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.pipeline import training, training_rows
+from labram_jax.data.pipeline import training
 from labram_jax.models import TokenizerModel
 from labram_jax.models.patches import empty_batch
-from labram_jax.parallel.sharding import make_mesh
 from labram_jax.reporting.figures import style
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.tables import text_table
-from labram_jax.training.program import prepare
 
 FIGURES = Path(__file__).parent / "figures"
 What = Literal["electrodes", "seconds", "rows", "codes", "depth", "corpora"]
@@ -126,7 +125,7 @@ def cost_of_step(size: Size, repeats: int) -> Cost:
     return Cost(float(np.median(times)), temporary)
 
 
-def compiled_step(size: Size) -> tuple[Callable[[], None], int]:
+def compiled_step(size: Size) -> tuple[Callable[[], None], int | None]:
     """A function that takes a pretraining step, and the bytes of its temporary memory."""
     encoder = c.EncoderConfig(width=100, depth=size.depth, heads=5, temporal_channels=4)
     tokenizer = c.TokenizerConfig(
@@ -139,70 +138,39 @@ def compiled_step(size: Size) -> tuple[Callable[[], None], int]:
     data = c.DataConfig(batch_rows=size.rows, patch_slots=size.electrodes * size.seconds)
     variables = nn.unbox(jax.jit(TokenizerModel(tokenizer).init)(jax.random.key(1), empty_batch()))
     config = c.PretrainingStageConfig(run="", model=model, data=data)
-    stage = PretrainingStage(config, tokenizer, jax.tree.map(np.asarray, variables))
-    program = prepare(stage, make_mesh(c.MeshConfig()), 1000, 100)
-    state, batch = program.create_state(), noise(size)
-    compiled = program.train_step.lower(state, batch).compile()
-    batch = jax.device_put(batch, compiled.input_shardings[0][1])
-
-    def step() -> None:
-        nonlocal state
-        state, metrics = compiled(state, batch)
-        jax.block_until_ready((state, metrics))
-
-    return step, compiled.memory_analysis().temp_size_in_bytes
-
-
-def noise(size: Size) -> dict[str, np.ndarray]:
-    """One window of noise in every row."""
-    shape, rng = (size.rows, size.electrodes * size.seconds), np.random.default_rng(0)
-    return {
-        "microvolts": rng.normal(scale=30, size=(*shape, c.PATCH_SAMPLES)).astype(np.float16),
-        "electrode_ids": np.tile(
-            np.repeat(np.arange(1, size.electrodes + 1, dtype=np.int32), size.seconds), (size.rows, 1)
-        ),
-        "time_ids": np.tile(np.arange(size.seconds, dtype=np.int32), (size.rows, size.electrodes)),
-        "segment_ids": np.ones(shape, np.int32),
-        "mask": rng.random(shape) < 0.5,
-    }
+    batch = random_rows(size.electrodes, size.seconds, size.rows)
+    return stepping(
+        PretrainingStage(config, tokenizer, jax.tree.map(np.asarray, variables)), batch | {"mask": random_mask(batch)}
+    )
 
 
 def cost_of_index(corpora: int) -> Cost:
     """Of opening so many corpora of 64 windows, and of the first 8 batches that mix them all."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [random_corpus(Path(folder) / f"c{n}", 16, 64, 4, 1).path for n in range(corpora)]
-        return _index(paths)
-
-
-def _index(paths: list[Path]) -> Cost:
-    begin = time.process_time()
-    windows = [Corpus.open(path).windows("train", 4) for path in paths]
-    shape = {"patch_slots": 64, "segments": 1}
-    training_rows(windows, weights=(), seed=0, **shape)
-    batches: Iterator = iter(training(windows, weights=(), batch_rows=32, seed=0, masked=True, rows=range(32), **shape))
-    for _ in range(8):
-        next(batches)
-    return Cost(time.process_time() - begin, math.nan)
+        begin = time.process_time()
+        windows = [Corpus.open(path).windows("train", 4) for path in paths]
+        batches = iter(training(windows, batch_rows=32, patch_slots=64, segments=1, seed=0, masked=True))
+        for _ in range(8):
+            next(batches)
+        return Cost(time.process_time() - begin, math.nan)
 
 
 @style.styled
 def draw_steps(found: dict[str, list[Cost]]):
     """Time and memory of a step against each of what was swept."""
     figure, axes = style.new_figure(2, len(found), size=(2.4 * len(found), 4.6), sharey="row")
-    for column, (name, costs) in enumerate(found.items()):
-        for row, (what, unit) in enumerate((("seconds", 1e-3), ("bytes", 2**20))):
-            own = axes[row, column]
-            values = np.array([getattr(cost, what) for cost in costs]) / unit
-            _against(own, SWEEPS[name], values)
-            own.set_xlabel(LABELS[name] if row else "")
-    for row, what in enumerate(("seconds", "bytes")):
-        unit = (1e-3, 2**20)[row]
-        all_costs = [getattr(cost, what) / unit for costs in found.values() for cost in costs]
-        axes[row, 0].set_ylim(min(all_costs) / 2, max(all_costs) * 1.6)
+    for row, (what, unit, label) in enumerate(
+        (("seconds", 1e-3, "processor ms a step"), ("bytes", 2**20, "temporary memory, MiB"))
+    ):
+        values = {name: np.array([getattr(cost, what) / unit for cost in costs]) for name, costs in found.items()}
+        for own, name in zip(axes[row], found, strict=True):
+            _against(own, SWEEPS[name], values[name])
+        _limit(axes[row, 0], np.concatenate(list(values.values())))
+        axes[row, 0].set_ylabel(label)
     for column, name in enumerate(found):
         axes[0, column].set_title(name)
-    axes[0, 0].set_ylabel("processor ms a step")
-    axes[1, 0].set_ylabel("temporary memory, MiB")
+        axes[1, column].set_xlabel(LABELS[name])
     return figure
 
 
@@ -219,15 +187,18 @@ def _against(axes, values: tuple[int, ...], costs: np.ndarray) -> None:
     """One curve on double logarithmic axes, between what would be proportional to the value and to its square."""
     ticks = np.array(values)
     for power, dashes in ((1, "--"), (2, ":")):
-        line = costs[-1] * (ticks / ticks[-1]) ** power
-        axes.plot(ticks, line, dashes, color=style.REFERENCE, lw=0.9, label=("proportional", "squared")[power - 1])
+        axes.plot(ticks, costs[-1] * (ticks / ticks[-1]) ** power, dashes, color=style.REFERENCE, lw=0.9)
     axes.plot(ticks, costs, "o-", color=style.BLUE, ms=4)
     axes.set(xscale="log", yscale="log")
-    axes.set_ylim(costs.min() / 2, costs.max() * 1.6)
+    _limit(axes, costs)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xticks(ticks, [str(value) for value in values])
     axes.minorticks_off()
+
+
+def _limit(axes, costs: np.ndarray) -> None:
+    axes.set_ylim(costs.min() / 2, costs.max() * 1.6)
 
 
 if __name__ == "__main__":

@@ -133,14 +133,18 @@ def attention_told(name: StepName, benchmark: Benchmark) -> str:
     """Which kernel computes attention here, and why if it is not the one that was asked for."""
     windows = 1 if name == "embedding" else benchmark.packed
     encoder, compute = masked_model(benchmark.size).encoder, next(iter(benchmark.sides().values()))
-    tokens, head_dim = row_slots(name, windows) + windows, encoder.width // encoder.heads
+    tokens, head_dim = row_slots(math.prod(MONTAGES[name]), windows) + windows, encoder.width // encoder.heads
     return kernel_for(compute, jax.devices()[0], tokens, windows, head_dim).told
 
 
 def training(name: StepName, benchmark: Benchmark, compute: c.ComputeConfig) -> tuple[Callable[[], None], int | None]:
     """A function that takes one training step, and the bytes of temporary memory that the step needs."""
-    program = prepare(stage_of(name, benchmark, compute), make_mesh(c.MeshConfig()), 1000, 100)
-    batch = random_batch(name, benchmark)
+    return stepping(stage_of(name, benchmark, compute), random_batch(name, benchmark))
+
+
+def stepping(stage: Stage, batch: dict[str, np.ndarray]) -> tuple[Callable[[], None], int | None]:
+    """A function that takes one step of a stage with a batch, and the bytes of temporary memory that the step needs."""
+    program = prepare(stage, make_mesh(c.MeshConfig()), 1000, 100)
     state = program.create_state()
     compiled = program.train_step.lower(state, batch).compile()
     analysis = compiled.memory_analysis()
@@ -196,17 +200,31 @@ def tokenizer_model(size: str) -> c.TokenizerConfig:
     return dataclasses.replace(plain, encoder=dataclasses.replace(plain.encoder, depth=depth))
 
 
-def row_slots(name: StepName, windows: int) -> int:
-    """Patch slots of a row; with the class tokens of several windows they fill a multiple of 128."""
-    patches = math.prod(MONTAGES[name])
+def row_slots(patches: int, windows: int) -> int:
+    """Patch slots of a row of windows; with the class tokens of several windows they fill a multiple of 128."""
     return patches if windows == 1 else -(-windows * (patches + 1) // 128) * 128 - windows
 
 
 def random_batch(name: StepName, benchmark: Benchmark) -> dict[str, np.ndarray]:
-    """Windows of noise, as many to a row as `packed` says."""
-    electrodes, seconds = MONTAGES[name]
-    patches, windows = electrodes * seconds, benchmark.packed
-    rows, slots = -(-benchmark.rows // windows), row_slots(name, windows)
+    """Windows of noise, as many to a row as `packed` says, with what the stage wants beside them."""
+    rows, windows = -(-benchmark.rows // benchmark.packed), benchmark.packed
+    batch = random_rows(*MONTAGES[name], rows, windows)
+    if name == "pretraining":
+        batch["mask"] = random_mask(batch)
+    if name == "finetuning":
+        batch["labels"] = np.arange(rows * windows, dtype=np.int32).reshape(rows, windows) % 2
+    return batch
+
+
+def random_mask(batch: dict[str, np.ndarray]) -> np.ndarray:
+    """Half of the slots, hidden."""
+    return np.random.default_rng(1).random(batch["segment_ids"].shape) < 0.5
+
+
+def random_rows(electrodes: int, seconds: int, rows: int, windows: int = 1) -> dict[str, np.ndarray]:
+    """Rows of so many windows of noise each."""
+    patches = electrodes * seconds
+    slots = row_slots(patches, windows)
     rng = np.random.default_rng(0)
 
     def everywhere(one_window: np.ndarray) -> np.ndarray:
@@ -216,17 +234,12 @@ def random_batch(name: StepName, benchmark: Benchmark) -> dict[str, np.ndarray]:
 
     segment_ids = everywhere(np.ones(patches)) * np.minimum(np.arange(slots) // patches + 1, windows).astype(np.int32)
     signal = rng.normal(scale=30, size=(rows, slots, c.PATCH_SAMPLES)) * (segment_ids > 0)[..., None]
-    batch = {
+    return {
         "microvolts": signal.astype(np.float16),
         "electrode_ids": everywhere(np.repeat(np.arange(1, electrodes + 1), seconds)),
         "time_ids": everywhere(np.tile(np.arange(seconds), electrodes)),
         "segment_ids": segment_ids,
     }
-    if name == "pretraining":
-        batch["mask"] = rng.random((rows, slots)) < 0.5
-    if name == "finetuning":
-        batch["labels"] = np.arange(rows * windows, dtype=np.int32).reshape(rows, windows) % 2
-    return batch
 
 
 def table(benchmark: Benchmark, results: dict[str, Result]) -> tuple[list[str], list[list[object]]]:

@@ -22,6 +22,7 @@ from data_prep.recipe import Recipe
 from data_prep.writer import write_shard
 from labram_jax.data.schema import QUALITY, RECORD_SAMPLES, RECORD_SECONDS, record_features
 from labram_jax.errors import InputError
+from labram_jax.jsonfile import read_json
 
 
 class RecordingFile(NamedTuple):
@@ -225,7 +226,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def _read_report(path: Path) -> ShardReport:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path, "remove it, and its shard is made again")
     return ShardReport(content["records"], [recording_report(entry) for entry in content["recordings"]])
 
 

@@ -124,7 +124,7 @@ def _step_cost(stage: Stage, eeg_seconds: float, mesh: Mesh) -> StepCost:
     """What a step of a stage goes through, and what the devices of a table could do meanwhile."""
     tokenizer = stage.tokenizer.config if isinstance(stage, PretrainingStage) else None
     products = flops.products_of(flops.TRAINING, stage.config, tokenizer)
-    if isinstance(stage, PretrainingStage) and not stage.frozen:  # codes are kept
+    if tokenizer is not None and not stage.frozen:  # codes are kept
         products = [product for product in products if product.part != "labelling"]
     operations = flops.total(products, asked_for=True)
     hardware, low = known_hardware(mesh.devices.flat[0]), stage.config.compute.dtype == "bfloat16"

@@ -11,7 +11,7 @@ from labram_jax import inference
 from labram_jax.data.corpus import Corpus
 from labram_jax.runs import train
 
-pytest_plugins = ["alpha_corpus"]
+pytest_plugins = ["alpha_corpus", "small_disk"]
 
 
 @pytest.fixture(scope="session", autouse=True)

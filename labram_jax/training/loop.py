@@ -85,6 +85,7 @@ def train(
     Raises:
         InputError: the run was started under another configuration, a checkpoint is damaged, the data ended, or the
             loss is no longer finite. The last good checkpoint stays.
+        OSError: another training is in the run, or its last checkpoint could not be written.
     """
     mesh = mesh or make_mesh(stage.config.mesh)
     options, run = stage.config.loop, local_directory(run)

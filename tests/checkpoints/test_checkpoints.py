@@ -4,7 +4,6 @@ import errno
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_disk import fill
 
 from labram_jax.checkpoints import models
 from labram_jax.checkpoints.directory import CheckpointDirectory
@@ -181,35 +181,23 @@ def test_damage_everywhere_says_so_and_leaves_all_in_place(run):
         assert checkpoints.steps == [10, 20, 30] and exit_code(caught.value) == 65
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 600 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a file system takes more rights")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk_is_told_and_nothing_earlier_is_lost(small_disk):
+def test_a_full_disk_is_told_and_nothing_earlier_is_lost(disk):
     said = []
-    checkpoints = CheckpointDirectory(small_disk, keep=5, selection=("auroc", "max"), say=said.append)
+    checkpoints = CheckpointDirectory(disk, keep=5, selection=("auroc", "max"), say=said.append)
     checkpoints.save(10, state_at(10), {}, {"auroc": 0.6})
     checkpoints.wait()
-    (small_disk / "other").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 20_000))
+    other = fill(disk, leave=20_000)
     checkpoints.save(20, state_at(20), {}, {"auroc": 0.9})
     with pytest.raises(OSError, match="No space left") as caught:
         checkpoints.wait()
     assert exit_code(caught.value) == 1
     assert len(said) == 1 and "step 20 could not be written: No space left on device" in said[0]
     assert checkpoints.steps == [10] and checkpoints.best["step"] == 10
-    (small_disk / "other").unlink()
+    other.unlink()
     checkpoints.save(30, state_at(30), {}, {"auroc": 0.7})
     checkpoints.close()
-    assert json.loads((small_disk / "best.json").read_text())["step"] == 30
-    with CheckpointDirectory(small_disk) as again:
+    assert json.loads((disk / "best.json").read_text())["step"] == 30
+    with CheckpointDirectory(disk) as again:
         jax.tree.map(np.testing.assert_array_equal, again.restore(30, abstract(state_at(0))), state_at(30))
         assert again.steps == [10, 30]
 

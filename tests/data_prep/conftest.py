@@ -6,6 +6,9 @@ from pathlib import Path
 import mne
 import pytest
 from made_up import MONTAGE, noise, raw_of
+from small_table import paths, table
+
+__all__ = ["paths", "table"]
 
 
 @pytest.fixture

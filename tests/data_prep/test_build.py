@@ -5,8 +5,6 @@ import math
 import os
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +15,12 @@ import pytest
 import tensorflow_datasets as tfds
 from made_up import MONTAGE, noise, open_arrays, reader_of, write_arrays
 from sentences import refuses
+from small_table import RECIPE, contents, span, table_of
 
 from data_prep.build import build
 from data_prep.cleaning.clean import clean
 from data_prep.readers.reader import Annotation
-from data_prep.recipe import Recipe
-from data_prep.table import CorpusTable, Span, Split, rows_of
+from data_prep.table import Split
 from labram_jax.data.schema import (
     FINITE_ONLY,
     QUALITY,
@@ -34,43 +32,6 @@ from labram_jax.data.schema import (
 )
 from labram_jax.data.tables import Tables
 from labram_jax.errors import InputError
-
-RECIPE = Recipe(dtype="float32", open=open_arrays)
-
-
-def span(path: Path, *times: float, **fields) -> Span:
-    start, stop = times or (0.0, math.nan)
-    return Span(path, path.stem, f"subject-{path.stem}", **{"split": "train", "start": start, "stop": stop, **fields})
-
-
-def table_of(spans, **fields) -> CorpusTable:
-    return CorpusTable("small", rows_of(spans), **{"split": Split("given"), "recipe": RECIPE, **fields})
-
-
-@pytest.fixture
-def paths(tmp_path) -> list[Path]:
-    """Three recordings of one montage (the third with its channels in another order) and one of another."""
-    folder = tmp_path / "recordings"
-    others = ("EEG CZ-REF", "EEG PZ-REF", "EKG")
-    return [
-        write_arrays(folder / "a.npz", noise(6, 128.0, 20.0, seed=1), 128.0),
-        write_arrays(folder / "b.npz", noise(6, 256.0, 20.0, seed=2), 256.0),
-        write_arrays(folder / "c.npz", noise(6, 128.0, 20.0, seed=3), 128.0, MONTAGE[::-1]),
-        write_arrays(folder / "d.npz", noise(3, 128.0, 21.25, seed=4), 128.0, others),
-    ]
-
-
-@pytest.fixture
-def table(paths) -> CorpusTable:
-    spans = []
-    for path in paths:
-        spans += [span(path, 0.0, 12.0, label=0), span(path, 12.0, math.nan, split="test", label=1)]
-    split = Split("given", allow_shared_subjects=True)
-    return table_of(spans, split=split, classes=("rest", "task"), window_seconds=4)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def records(out: Path, montage: str) -> list[dict]:
@@ -200,63 +161,6 @@ def test_excluded_stretches_and_notes_are_kept(tmp_path):
     assert pd.read_csv(tmp_path / "out" / "recordings.csv")["notes"][0] == "The clock was wrong."
 
 
-def test_a_killed_build_continues_where_it_stopped(table, tmp_path):
-    out, seen, killed_at = tmp_path / "out", [], ["c"]
-
-    def opening(path, part, unit):
-        """Each recording is opened twice: its header first, then all of it; the build is killed in the latter."""
-        seen.append(path.stem)
-        if killed_at == [path.stem] and seen.count(path.stem) == 2:
-            raise KeyboardInterrupt
-        return open_arrays(path, part, unit)
-
-    counted = replace(table, recipe=replace(RECIPE, open=opening))
-    with pytest.raises(KeyboardInterrupt):
-        build(counted, out, recordings_per_shard=1)
-    assert not out.exists() and (tmp_path / "out.partial").exists()
-    assert seen == ["a", "b", "c", "d", "d", "a", "b", "c"]
-    seen.clear()
-    killed_at.clear()
-    build(counted, out, recordings_per_shard=1)
-    assert seen == ["a", "b", "c", "d", "c"]  # the headers, and the one recording that was missing
-    assert not (tmp_path / "out.partial").exists()
-    build(table, tmp_path / "straight", recordings_per_shard=1)
-    assert contents(out) == contents(tmp_path / "straight")
-
-
-@pytest.mark.parametrize("moment", ["data_prep.build.finish", "data_prep.finish.Tables.write"])
-def test_a_build_that_is_killed_at_its_end_continues_too(table, tmp_path, monkeypatch, moment):
-    build(table, tmp_path / "straight", recordings_per_shard=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(moment, lambda *_: sys.exit("killed"))
-        with pytest.raises(SystemExit):
-            build(table, tmp_path / "out", recordings_per_shard=1)
-    build(table, tmp_path / "out", recordings_per_shard=1)
-    assert contents(tmp_path / "out") == contents(tmp_path / "straight")
-
-
-def test_an_interrupted_build_of_another_table_or_of_other_files_starts_anew(table, paths, tmp_path, monkeypatch):
-    def interrupt(interrupted):
-        with monkeypatch.context() as patch:
-            patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
-            with pytest.raises(SystemExit):
-                build(interrupted, tmp_path / "out")
-        return (tmp_path / "out.partial" / "plan").read_text()
-
-    first = interrupt(table)
-    assert interrupt(table) == first
-    assert interrupt(replace(table, recipe=replace(RECIPE, dtype="float16"))) != first
-    companion = paths[0].with_name("a.markers")
-    companion.write_text("what belongs to a recording begins with its name")
-    assert interrupt(table) != first
-    companion.unlink()
-    assert interrupt(table) == first
-    write_arrays(paths[0], noise(6, 128.0, 30.0, seed=9), 128.0)
-    assert interrupt(table) != first
-    report = build(table, tmp_path / "out")
-    assert report.recordings[0].seconds == 30.0
-
-
 def open_or_fail(path, part, unit):
     """Fails in the header, or later in the samples, as the file's name says."""
     if path.stem == "header":
@@ -355,29 +259,6 @@ def test_nothing_usable_leaves_nothing_behind(tmp_path):
     with refuses("3 splits"):
         build(table_of([loud._replace(split=None)], split=Split("subject")), tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
-
-
-def test_what_is_there_is_replaced_only_on_request_and_only_by_something_whole(table, tmp_path):
-    out = tmp_path / "out"
-    build(table, out)
-    before = contents(out)
-    with refuses("exists already"):
-        build(table, out)
-    foreign = write_arrays(tmp_path / "x.npz", noise(1, 200.0, 9.0), 200.0, ("E1",))
-    with pytest.raises(InputError, match="known electrode"):
-        build(table_of([span(foreign)]), out, overwrite=True)
-    assert contents(out) == before
-    build(replace(table, window_seconds=2), out, overwrite=True)
-    assert CorpusInfo.read(out).window_seconds == 2
-
-    (tmp_path / "diary").mkdir()
-    (tmp_path / "diary" / "monday.txt").write_text("dear diary")
-    with refuses("not a corpus"):
-        build(table, tmp_path / "diary", overwrite=True)
-    (tmp_path / "other.partial").mkdir()
-    (tmp_path / "other.partial" / "monday.txt").write_text("dear diary")
-    with refuses("in the way"):
-        build(table, tmp_path / "other")
 
 
 def test_bad_stretches_cost_their_windows(tmp_path):
@@ -489,39 +370,3 @@ def test_preparing_never_imports_jax():
     code = "import sys, data_prep.prepare; print({'jax', 'grain', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_a_second_builder_is_refused_and_the_first_unharmed(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("labram_jax.lock.PATIENCE_SECONDS", 0.1)
-    out, opened, go_on = tmp_path / "out", threading.Event(), threading.Event()
-
-    def opening(path, part, unit):
-        opened.set()
-        assert go_on.wait(60)
-        return open_arrays(path, part, unit)
-
-    slow = replace(table, recipe=replace(RECIPE, open=opening))
-    with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(build, slow, out)
-        assert opened.wait(60)
-        for plan in (table, replace(table, window_seconds=2)):
-            with pytest.raises(OSError, match=rf"The corpus .*out is in use by process {os.getpid()} on"):
-                build(plan, out, overwrite=True)
-        go_on.set()
-        first.result()
-    build(table, tmp_path / "straight")
-    assert contents(out) == contents(tmp_path / "straight")
-    assert not (tmp_path / "out.lock").exists()
-
-
-def test_shards_of_another_plan_are_never_taken(table, paths, tmp_path, monkeypatch):
-    """A recording that could not be opened for a while changes what each shard holds, under one number."""
-    paths[0].rename(tmp_path / "away")
-    with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
-        with pytest.raises(SystemExit):
-            build(table, tmp_path / "out", recordings_per_shard=1)
-    (tmp_path / "away").rename(paths[0])
-    assert not build(table, tmp_path / "out", recordings_per_shard=1).unusable
-    build(table, tmp_path / "straight", recordings_per_shard=1)
-    assert contents(tmp_path / "out") == contents(tmp_path / "straight")

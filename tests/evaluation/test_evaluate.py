@@ -27,7 +27,7 @@ def logged(run, split: str = "test") -> dict[str, float]:
 
 def as_logged(scores: dict[str, float]):
     """The scores to the rounding of float32 logits, which the training computed in rows of another shape."""
-    return pytest.approx(scores, abs=1e-6)
+    return pytest.approx(scores, rel=1e-5)
 
 
 def test_classifier_scores_stand_beside_band_powers_and_stay_in_the_run(run, corpus):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from faults.conftest import fill
+from small_disk import fill
 from toy_stage import toy_config, train_toy
 
 from labram_jax.checkpoints.models import load_model

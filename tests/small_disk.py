@@ -1,4 +1,4 @@
-"""Faults that are really made."""
+"""A fixture: a file system so small that it can really be filled."""
 
 import contextlib
 import subprocess
