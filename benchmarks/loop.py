@@ -27,10 +27,11 @@ from steps import Benchmark, random_batch, stage_of
 
 from labram_jax import config as c
 from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.parallel.stopping import StopRequest
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.tables import text_table
-from labram_jax.training.loop import train
 from labram_jax.training.program import Program, prepare
+from labram_jax.training.train import train
 
 LOG_EVERY = 20
 WARM_STEPS = 5 * LOG_EVERY
@@ -123,8 +124,12 @@ def in_the_loop(stage: FinetuningStage, batch: dict[str, np.ndarray], benchmark:
             stamps.append(now())
             yield batch
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        train(stage, Path(folder) / "run", loader, WARM_STEPS + benchmark.steps)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stderr(io.StringIO()),
+        StopRequest(stage.config.loop.stop_seconds) as stop,
+    ):
+        train(stage, Path(folder) / "run", loader, WARM_STEPS + benchmark.steps, stop=stop)
     return (stamps[-1] - stamps[WARM_STEPS - 1]) / (len(stamps) - WARM_STEPS)
 
 

@@ -280,6 +280,11 @@ class LoopConfig:
     """Checkpoints kept beside the best one."""
     steps_per_dispatch: int = 1
     """Steps that run as one program where nothing comes between them: more where a step takes less than about 5 ms."""
+    stop_seconds: float = 120.0
+    """How long a request to stop may take until a checkpoint is written; after that the process ends without it."""
+    watchdog_minutes: float | None = 60.0
+    """After so long without a step or a batch of an evaluation the process ends with the stacks of its threads; None is
+    never. Compiling, and waiting for data or storage, count."""
     seed: int = 0
 
     def __post_init__(self):
@@ -293,7 +298,37 @@ class LoopConfig:
             f"loop.steps_per_dispatch {self.steps_per_dispatch} must lie between 1 and loop.log_every "
             f"({self.log_every}), since a logged interval ends with a program.",
         )
+        _require(self.stop_seconds > 0, f"loop.stop_seconds {self.stop_seconds} must be positive.")
+        _require(
+            self.watchdog_minutes is None or self.watchdog_minutes > 0,
+            f"loop.watchdog_minutes {self.watchdog_minutes} must be positive (None is never).",
+        )
         _require(self.seed >= 0, f"loop.seed {self.seed} must not be negative.")
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """What becomes of steps whose numbers have gone wrong: they change nothing, and too many of them end the run."""
+
+    spike_deviations: float | None = None
+    """A loss or a norm of the gradients that lies more standard deviations above the mean of the last steps is wrong
+    as well; by default only what is not finite is."""
+    spike_window: int = 128
+    """How many steps that mean is over."""
+    skips_in_a_row: int = 8
+    """After so many wrong steps in a row training goes back to its last checkpoint, and passes over what it had been
+    trained on since."""
+    go_back: int = 2
+    """How often it does so before it ends."""
+
+    def __post_init__(self):
+        _require(
+            self.spike_deviations is None or self.spike_deviations > 0,
+            f"guard.spike_deviations {self.spike_deviations} must be positive (None lets all that is finite through).",
+        )
+        _require(self.spike_window >= 2, f"guard.spike_window must be at least 2, not {self.spike_window}.")
+        _require(self.skips_in_a_row >= 1, f"guard.skips_in_a_row must be at least 1, not {self.skips_in_a_row}.")
+        _require(self.go_back >= 0, f"guard.go_back {self.go_back} must not be negative.")
 
 
 @dataclass(frozen=True)
@@ -342,6 +377,7 @@ class StageConfig:
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig = LoopConfig()
+    guard: GuardConfig = GuardConfig()
     mesh: MeshConfig = MeshConfig()
     compute: ComputeConfig = ComputeConfig()
 

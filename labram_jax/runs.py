@@ -31,27 +31,33 @@ from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.models.attention import kernel_of
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
+from labram_jax.parallel.stopping import StopRequest
 from labram_jax.plan import flops
 from labram_jax.plan.hardware import known_hardware
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.stage import Resumption, Stage
 from labram_jax.stages.tokenizer import TokenizerStage
-from labram_jax.training import loop
+from labram_jax.training import train as training
 from labram_jax.training.interval import StepCost
 from labram_jax.weights import read_model, read_tokenizer
 
 
 def train(
     config: AnyStageConfig, *, tensorboard: bool = False, wandb: bool = False, profile: int = 0
-) -> loop.TrainingResult:
+) -> training.TrainingResult:
     """Runs a stage in `config.run`, from its latest checkpoint if there is one.
 
     What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
-    saved with the run. `tensorboard`, `wandb` and `profile` as for `loop.train`. Raises InputError for anything that
-    cannot be used.
+    saved with the run. `tensorboard`, `wandb` and `profile` as for `training.train`. Raises InputError for anything
+    that cannot be used.
     """
     local_directory(config.run)  # refuses an address before corpora are fetched
+    with StopRequest(config.loop.stop_seconds) as stop:
+        return _train(config, stop, tensorboard=tensorboard, wandb=wandb, profile=profile)
+
+
+def _train(config: AnyStageConfig, stop: StopRequest, **shown: bool | int) -> training.TrainingResult:
     corpora = open_corpora(config.data)
     masked = isinstance(config, PretrainingStageConfig)
     mesh = make_mesh(config.mesh)
@@ -64,19 +70,19 @@ def train(
         notes += [note] if note else []
         if kept:
             stage, reader = stage.without_tokenizer(), reader.with_codes(kept)
-    return loop.train(
+    return training.train(
         stage,
         config.run,
         reader.training,
         reader.steps_per_epoch,
+        stop=stop,
         validation=reader.split(config.data.validation_split),
         test=reader.split(config.data.test_split),
         mesh=mesh,
         cost=_step_cost(stage, reader.eeg_seconds_per_step, mesh),
-        tensorboard=tensorboard,
-        wandb=wandb,
-        profile=profile,
+        **shown,
         notes=notes,
+        windows_of=reader.windows_of_step,
     )
 
 

@@ -1,11 +1,14 @@
 """A stage small enough to train in a second, with everything a real one has; also a command for other processes.
 
-python toy_stage.py RUN EPOCHS [--slow SECONDS] [--several STEPS] [--fsdp N] [--model N]
+python toy_stage.py RUN EPOCHS [--slow SECONDS] [--stuck STEP] [--several STEPS] [--fsdp N] [--model N]
+                              [--loop NAME=VALUE ...]
 """
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import flax.linen as nn
 import jax
@@ -23,9 +26,10 @@ from labram_jax.config import (
 )
 from labram_jax.errors import exit_code, sentence_of
 from labram_jax.parallel.sharding import make_mesh, process_rows
+from labram_jax.parallel.stopping import StopRequest
 from labram_jax.stages.stage import Stage, Statistics
-from labram_jax.training.loop import TrainingResult, train
 from labram_jax.training.metricslog import read_metrics
+from labram_jax.training.train import TrainingResult, train
 
 WIDTH, ROWS, STEPS_PER_EPOCH = 8, 8, 6
 START = 9  # the step before which the collection starts anew
@@ -55,7 +59,7 @@ class ToyModel(nn.Module):
 class ToyStage(Stage):
     name, encoder_depth, selection = "toy", 1, ("error", "min")
 
-    def __init__(self, config: FinetuningStageConfig, poison: int | None = None):
+    def __init__(self, config: FinetuningStageConfig, poison: Mapping[int, float] = MappingProxyType({})):
         self.config, self.poison = config, poison
         self.frozen = {"scale": np.full((WIDTH,), 0.5, np.float32)}
 
@@ -70,8 +74,8 @@ class ToyStage(Stage):
         x = batch["x"] * frozen["scale"] + 0.1 * noise
         y = ToyModel().apply({"params": params, **collections}, x)
         loss = jnp.sum(jnp.square(y[:, 0] - batch["y"])) / denominators["rows"]
-        if self.poison is not None:
-            loss = jnp.where(step == self.poison, jnp.nan, loss)
+        for poisoned, factor in self.poison.items():
+            loss = loss * jnp.where(step == poisoned, factor, 1.0)
         return loss, Statistics({"loss": loss, "patches": jnp.float32(len(x))}, {"x": x.sum(0)}, {"x": x})
 
     def apply_statistics(self, collections, statistics, key, step):
@@ -110,28 +114,29 @@ def batch(step: int, rows: slice = slice(None)) -> dict[str, np.ndarray]:
     return {"x": x[rows], "y": np.sin(x.sum(1))[rows]}
 
 
-def loader(rows: slice = slice(None), slow: float = 0.0):
+def loader(rows: slice = slice(None), slow: float = 0.0, end: int = 10**6, stuck: int | None = None):
     def from_step(start):
-        step = start
-        while True:
-            time.sleep(slow)
+        for step in range(start, end):
+            time.sleep(1000 if step == stuck else slow)
             yield batch(step, rows)
-            step += 1
 
     return from_step
 
 
-def train_toy(config, slow: float = 0.0, poison: int | None = None, **options) -> TrainingResult:
+def train_toy(config, poison=MappingProxyType({}), reading=MappingProxyType({}), **options) -> TrainingResult:
+    """Trains on the batches of `loader(..., **reading)`; `poison`: step -> factor on its loss."""
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, ROWS)
-    return train(
-        ToyStage(config, poison),
-        config.run,
-        loader(rows, slow),
-        STEPS_PER_EPOCH,
-        mesh=mesh,
-        **{"validation": lambda: [batch(10_000 + i, rows) for i in range(2)], **options},
-    )
+    with StopRequest(config.loop.stop_seconds) as stop:
+        return train(
+            ToyStage(config, poison),
+            config.run,
+            loader(rows, **reading),
+            STEPS_PER_EPOCH,
+            stop=stop,
+            mesh=mesh,
+            **{"validation": lambda: [batch(10_000 + i, rows) for i in range(2)], **options},
+        )
 
 
 def lines(run: Path) -> list[dict]:
@@ -144,6 +149,8 @@ def main() -> int:
     parser.add_argument("run")
     parser.add_argument("epochs", type=float)
     parser.add_argument("--slow", type=float, default=0.0)
+    parser.add_argument("--stuck", type=int)
+    parser.add_argument("--loop", nargs="*", default=())
     parser.add_argument("--several", type=int, default=1)
     parser.add_argument("--fsdp", type=int, default=1)
     parser.add_argument("--model", type=int, default=1)
@@ -154,10 +161,11 @@ def main() -> int:
             "loop.epochs": given.epochs,
             "loop.steps_per_dispatch": given.several,
             "mesh": MeshConfig(fsdp=given.fsdp, model=given.model),
+            **{f"loop.{name}": float(value) for name, value in (text.split("=") for text in given.loop)},
         },
     )
     try:
-        result = train_toy(chosen, given.slow)
+        result = train_toy(chosen, reading={"slow": given.slow, "stuck": given.stuck})
     except OSError as error:
         print(sentence_of(error))
         return exit_code(error)

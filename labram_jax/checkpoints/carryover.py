@@ -23,13 +23,21 @@ def carry_over(state: TrainState, resumption: Resumption, position: int) -> Trai
                 mu=replaced(node.mu, resumption.first),
                 nu=replaced(node.nu, resumption.second),
             )
-        if isinstance(node, optax.ScaleByScheduleState):
-            return node._replace(count=_count(node.count, position))
         return node
 
-    kinds = (optax.ScaleByAdamState, optax.ScaleByScheduleState)
-    opt_state = jax.tree.map(carried, state.opt_state, is_leaf=lambda node: isinstance(node, kinds))
-    return state.replace(step=_count(state.step, position), opt_state=opt_state)
+    opt_state = jax.tree.map(carried, state.opt_state, is_leaf=lambda node: isinstance(node, optax.ScaleByAdamState))
+    return at_step(state.replace(opt_state=opt_state), position)
+
+
+def at_step(state: TrainState, step: int) -> TrainState:
+    """The state at another place in the data and in the schedule of the learning rate."""
+
+    def moved(node: PyTree) -> PyTree:
+        scheduled = isinstance(node, optax.ScaleByScheduleState)
+        return node._replace(count=_count(node.count, step)) if scheduled else node
+
+    opt_state = jax.tree.map(moved, state.opt_state, is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState))
+    return state.replace(step=_count(state.step, step), opt_state=opt_state)
 
 
 def _count(leaf: jax.Array, value: int) -> jax.Array:

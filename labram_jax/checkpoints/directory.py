@@ -26,6 +26,7 @@ from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
 from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, sealed, storage_failure
 from labram_jax.errors import DamageError, sentence_of
 from labram_jax.jsonfile import write_json
+from labram_jax.parallel.sharding import put_array
 from labram_jax.parallel.state import TrainState
 
 PyTree = Any
@@ -124,7 +125,8 @@ class CheckpointDirectory:
         self._lost = None
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         items = {"model": state.variables, "optimizer": state.opt_state}
-        meta = make_meta(config, metrics, items, step=step)
+        guard = {name: np.asarray(array).tolist() for name, array in state.guard.items()}
+        meta = make_meta(config, metrics, items, step=step, guard=guard)
         self._best_before, self._saving = self.best, step
         self._note_best(step, metrics)
         try:
@@ -191,7 +193,7 @@ class CheckpointDirectory:
         """
         where = self.directory / str(step)
         wanted = {"model": abstract.variables, "optimizer": abstract.opt_state}
-        digests_of_saved = self.meta(step)["digests"]
+        meta = self.meta(step)
         found = reading(
             lambda: self._manager.restore(
                 step,
@@ -200,13 +202,14 @@ class CheckpointDirectory:
             where,
         )
         items = {name: found[name] for name in wanted}
-        check_digests(items, digests_of_saved, where)
+        check_digests(items, meta["digests"], where)
         collections = dict(items["model"])
         return abstract.replace(
             step=jax.device_put(np.int32(step), abstract.step.sharding),
             params=collections.pop("params"),
             collections=collections,
             opt_state=items["optimizer"],
+            guard=_guard(meta.get("guard", {}), abstract.guard),
         )
 
     def restore_latest(self, abstract: TrainState, check: Callable[[dict], None]) -> tuple[int, TrainState]:
@@ -257,6 +260,18 @@ class CheckpointDirectory:
         for path, _ in found:
             shutil.rmtree(path, ignore_errors=True)
         return sorted(int(match[1]) for _, match in found)
+
+
+def _guard(saved: Mapping[str, Any], abstract: PyTree) -> PyTree:
+    """What was known of the numbers; what was not saved, or of another window of steps, begins anew."""
+
+    def restored(name: str, wanted: jax.ShapeDtypeStruct) -> jax.Array:
+        value = np.asarray(saved.get(name, 0), wanted.dtype)
+        return put_array(
+            value if value.shape == wanted.shape else np.zeros(wanted.shape, wanted.dtype), wanted.sharding
+        )
+
+    return {name: restored(name, wanted) for name, wanted in abstract.items()}
 
 
 class _KeepBest:

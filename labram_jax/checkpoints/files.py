@@ -6,7 +6,7 @@ from pathlib import Path
 from labram_jax.errors import InputError
 
 CONFIG, BEST, METRICS, SCORES, CHECKPOINTS = "config.json", "best.json", "metrics.jsonl", "scores.json", "checkpoints"
-LOCK = "lock"
+SKIPPED, LOCK = "skipped.jsonl", "lock"
 
 
 def local_directory(path: str | os.PathLike) -> Path:

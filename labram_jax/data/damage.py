@@ -69,15 +69,14 @@ class WholeWindows:
 
     def _count(self, one: Reading, error: DamageError) -> None:
         """Names the recording of a damaged window when it is the first one; raises DamageError beyond the share."""
-        index, folder = one.windows.index, str(one.windows.directory)
-        place = index.place(one.number)
-        recording = str(index.recordings[place.span])
+        folder = str(one.windows.directory)
+        recording, start = one.windows.name(one.number)
         with self._lock:
             told = any(known[:2] == (folder, recording) for known in self._damaged)
             self._damaged.add((folder, recording, one.number))
             if len(self._damaged) > self._share * self._total:
                 raise DamageError(
-                    f"{error.found}, in the recording {recording!r} at {index.start_seconds(place):g} s: "
+                    f"{error.found}, in the recording {recording!r} at {start:g} s: "
                     f"{len(self._damaged)} of {self._total} windows are damaged so far, and data.damaged_share lets "
                     f"{self._share:g} of them be left out",
                     "copy or prepare the corpus again, or raise it",

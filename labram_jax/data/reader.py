@@ -88,7 +88,7 @@ class BatchReader:
         shape = {"patch_slots": data.patch_slots, "segments": data.segments}
         self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
         self.options |= {"damaged_share": data.damaged_share}
-        packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
+        self._packed = packed = pipeline.training_rows(self.windows, weights=data.weights, seed=seed, **shape)
         self.counts, self.occupancy = _counts(self.windows, data), _occupancy(packed)
         seconds = [montage.seconds for own in self.windows for montage in own.montages]
         per_window = float(np.average(seconds, weights=packed.counts))
@@ -106,6 +106,17 @@ class BatchReader:
         data = self.data
         batches = pipeline.training(self.windows, weights=data.weights, **self.options)
         return pipeline.batches(batches, start_step, data.threads, data.prefetch, data.workers)
+
+    def windows_of_step(self, step: int) -> list[dict]:
+        """Corpus, recording and start (seconds) of all windows in the global batch of a step of training."""
+        montages = [(own, montage) for own in self.windows for montage in own.montages]
+        rows = range(step * self.data.batch_rows, (step + 1) * self.data.batch_rows)
+        found = []
+        for placement in (placement for row in rows for placement in self._packed[row]):
+            own, montage = montages[placement.source]
+            recording, start = montage.name(placement.window)
+            found.append({"corpus": str(own.corpus.path), "recording": recording, "start_seconds": start})
+        return found
 
     def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
         """One pass over a split; None where it is not asked for or no corpus has it."""

@@ -82,6 +82,11 @@ class MontageWindows(Sequence):
         """Returns what to read of a window: its `good` electrodes (None: all) into `out`."""
         return Stretch(self.index.first_record(place), place.start, good, out)
 
+    def name(self, number: int) -> tuple[str, float]:
+        """Returns where window `number` comes from: its recording, and its start there in seconds."""
+        place = self._place(number)
+        return str(self.index.recordings[place.span]), self.index.start_seconds(place)
+
     def label(self, place: Place) -> int | np.ndarray | None:
         """Returns the label of a window."""
         labels = self.index.labels

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from labram_jax.errors import MAY_PASS, InputError, exit_code, sentence_of
+from labram_jax.errors import MAY_PASS, STOPPED, InputError, exit_code, sentence_of
 
 COORDINATOR, PROCESSES, PROCESS = "LABRAM_COORDINATOR", "LABRAM_PROCESSES", "LABRAM_PROCESS"
 
@@ -29,6 +29,8 @@ POLL_SECONDS, STAY_SECONDS, FIRST_STAY_SECONDS = 0.5, 1.5, 3.0
 # Network folders may show a new file late.
 SHARED_FOLDER_SECONDS = 30.0
 FAILURE_KEY, SHARED_KEY = "labram-jax/failure", "labram-jax/shared-folder"
+# Where JAX's preemption service writes that a process was told to end.
+PREEMPTION_KEY = "RECEIVED_PREEMPTION_NOTICE"
 DAY_MS = 24 * 3600 * 1000
 TPU = "Cloud TPU"
 
@@ -63,6 +65,29 @@ def is_first() -> bool:
     return _membership().process_id == 0
 
 
+def several() -> bool:
+    """Whether this process is one of several."""
+    return _membership().client is not None and _membership().num_processes > 1
+
+
+def preempted() -> bool:
+    """Whether any process of the job was told to end."""
+    try:
+        return bool(_membership().client.key_value_try_get(PREEMPTION_KEY))
+    except jax.errors.JaxRuntimeError:  # no such key, or no such store any more
+        return False
+
+
+def leave(code: int, sentence: str) -> NoReturn:
+    """Ends this process from any of its threads, and with it the job, whatever the others are waiting for."""
+    mine = _Failure(_membership().process_id, code, f"{sentence}.")
+    if not several():
+        print(f"\nlabram-jax: {mine.sentence}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(code)
+    _end(_tell(_membership().client, mine))
+
+
 def of_first(value: float) -> float:
     """The first process's `value` (float32) on every process; all must ask, and wait until their devices get there."""
     return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
@@ -73,7 +98,7 @@ def check_shared(folder: Path) -> None:
 
     Raises InputError in the processes that do not see what the first one wrote there.
     """
-    if _membership().num_processes == 1:
+    if not several():
         return
     client = _membership().client
     if is_first():
@@ -207,19 +232,26 @@ def _read_failure(client) -> _Failure | None:
 def _fail(client, error: BaseException) -> NoReturn:
     """Tells the other processes of an error, unless it came from theirs, and ends this one."""
     mine = _Failure.of(error)
+    told = _tell(client, mine)
+    if told == mine and mine.code == MAY_PASS and not isinstance(error, OSError):
+        traceback.print_exception(error)
+    _end(told)
+
+
+def _tell(client, mine: _Failure) -> _Failure:
+    """The first failure in the job; where there was none, mine, which the others then hear of."""
     # A process that is gone breaks the collectives of the others: what it told comes before what they see of it.
     first = _read_failure(client)
     if first is None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # another one was faster, or the store is gone
             client.key_value_set(FAILURE_KEY, json.dumps(asdict(mine)))
-        if mine.code == MAY_PASS and not isinstance(error, OSError):
-            traceback.print_exception(error)
-    _end(first or mine)
+    return first or mine
 
 
 def _end(failure: _Failure) -> NoReturn:
     """Prints why, and leaves without the barriers of a regular end, in which the others would be waited for."""
-    print(f"\nlabram-jax: process {failure.process} failed: {failure.sentence}", file=sys.stderr, flush=True)
+    verb = "stopped" if failure.code == STOPPED else "failed"
+    print(f"\nlabram-jax: process {failure.process} {verb}: {failure.sentence}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     if is_first():
         time.sleep(FIRST_STAY_SECONDS)

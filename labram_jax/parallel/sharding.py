@@ -174,19 +174,23 @@ def abstract_variables(init: Callable[[jax.Array], PyTree], mesh: Mesh) -> PyTre
     return _with_shardings(nn.unbox(boxed), variable_shardings(boxed, mesh))
 
 
-def abstract_state(variables: PyTree, optimizer, frozen: PyTree, mesh: Mesh) -> TrainState:
+def abstract_state(variables: PyTree, optimizer, guard: PyTree, frozen: PyTree, mesh: Mesh) -> TrainState:
     """Shapes, types and shardings of a whole TrainState, from those of the variables."""
+
+    def everywhere(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), tree)
+
     collections = dict(variables)
     params = collections.pop("params")
     opt_state = jax.eval_shape(optimizer.init, params)
     param_shardings = shardings_of(params)
-    everywhere = replicated(mesh)
     return TrainState(
-        step=jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
+        step=everywhere(jax.ShapeDtypeStruct((), jnp.int32)),
         params=params,
         collections=collections,
         opt_state=_with_shardings(opt_state, _like_params(opt_state, params, param_shardings, mesh)),
-        frozen=jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), frozen),
+        guard=everywhere(guard),
+        frozen=everywhere(frozen),
     )
 
 
@@ -212,6 +216,7 @@ def create_state(
     optimizer,
     abstract: TrainState,
     initial: Mapping[str, PyTree],
+    guard: PyTree,
     frozen: PyTree,
 ) -> TrainState:
     """Makes the first TrainState where its parts will live; no device ever holds an array that is to be split.
@@ -230,12 +235,14 @@ def create_state(
         params=params,
         collections=variables,
         opt_state=opt_state,
-        frozen=put_frozen(frozen, abstract),
+        guard=put_like(guard, abstract.guard),
+        frozen=put_like(frozen, abstract.frozen),
     )
 
 
-def put_frozen(frozen: PyTree, abstract: TrainState) -> PyTree:
-    return jax.tree.map(lambda x, a: put_array(x, a.sharding), frozen, abstract.frozen)
+def put_like(tree: PyTree, abstract: PyTree) -> PyTree:
+    """Places arrays that every process holds whole where `abstract` says."""
+    return jax.tree.map(lambda x, a: put_array(x, a.sharding), tree, abstract)
 
 
 def replaced(variables: PyTree, part: PyTree, path: str = "") -> PyTree:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Shaped
 
 PyTree = Any
 
@@ -17,6 +17,7 @@ class TrainState:
         params: what the optimizer moves.
         collections: what the model moves by itself, by collection ({"codebook": ...}, or empty).
         opt_state: the optimizer's moments and counts.
+        guard: what its numbers were like so far, by which a step is judged (`training/guard.py`).
         frozen: constants of the step that no checkpoint holds, such as the tokenizer whose codes are predicted.
     """
 
@@ -24,6 +25,7 @@ class TrainState:
     params: PyTree
     collections: dict[str, PyTree]
     opt_state: PyTree
+    guard: dict[str, Shaped[Array, "..."]]
     frozen: PyTree
 
     @property

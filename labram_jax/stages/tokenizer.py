@@ -116,7 +116,12 @@ class TokenizerStage(Stage):
         stream = self.stream(batch)
         latents = self.model.apply({"params": params, **collections}, stream, method=TokenizerModel.latents)
         latents = unit(latents.reshape(-1, latents.shape[-1]))
-        weights = stream.valid.reshape(-1).astype(latents.dtype)
+        # A window that is not finite makes its step count for nothing (`training/guard.py`), but this happens once.
+        finite = jnp.isfinite(latents).all(axis=-1)
+        latents, weights = (
+            jnp.where(finite[:, None], latents, 0),
+            (stream.valid.reshape(-1) & finite).astype(latents.dtype),
+        )
         means = sample_latents(jax.random.fold_in(key, SAMPLING_KEY), latents, weights, self._codes)
         iterations, chunk = self.config.codebook.kmeans_iterations, self.config.compute.code_chunk
         vectors, _ = kmeans(latents, weights, means, iterations, chunk)

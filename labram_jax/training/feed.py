@@ -15,23 +15,29 @@ class Feed:
     """Reads batches and puts them on the devices, which are busy with the program before meanwhile.
 
     Args:
-        read: gives the batches from the first one on; called when the first is wanted.
+        loader: step -> batches from that step on; called when the first is wanted.
         mesh: the devices.
+        start: the step of the first batch.
 
     Attributes:
         waited: seconds that the host has waited for the reader so far.
     """
 
-    def __init__(self, read: Callable[[], Iterator[Mapping[str, np.ndarray]]], mesh: Mesh):
-        self._read, self._mesh = read, mesh
-        self._batches: Iterator[Mapping[str, np.ndarray]] | None = None
+    def __init__(self, loader: Callable[[int], Iterator[Mapping[str, np.ndarray]]], mesh: Mesh, start: int):
+        self._loader, self._mesh = loader, mesh
         self.waited = 0.0
+        self.move_to(start)
+
+    def move_to(self, step: int) -> None:
+        """Goes on with the batch of `step`."""
+        self._start = step
+        self._batches: Iterator[Mapping[str, np.ndarray]] | None = None
 
     def put_next(self, count: int) -> Batch | None:
         """The next batch, or the next `count` > 1 of them stacked, for one program; None where the data ended."""
         begin = time.monotonic()
         if self._batches is None:
-            self._batches = self._read()
+            self._batches = self._loader(self._start)
         batches = list(itertools.islice(self._batches, count))
         self.waited += time.monotonic() - begin
         if len(batches) < count:

@@ -36,16 +36,22 @@ class Interval:
 
     def _restart(self, waited: float) -> None:
         self._sums: dict[str, float] = {}
-        self._steps, self._timed, self._patches, self._waited = 0, 0, 0.0, waited
+        self._counted, self._skipped, self._timed, self._patches, self._waited = 0, 0, 0, 0.0, waited
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Counts one step; "patches" is summed for the speed, everything else is averaged."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        self._steps += 1
+        self._counted += 1
         if self._clock is not None:
             self._timed += 1
             self._patches += metrics.get("patches", 0.0)
+
+    def add_skipped(self) -> None:
+        """Counts one step that changed nothing; its metrics are in no mean."""
+        self._skipped += 1
+        if self._clock is not None:
+            self._timed += 1
 
     def start_clock(self, waited: float) -> None:
         """From now on steps are timed; `waited` as for `close`. Later calls do nothing."""
@@ -58,7 +64,8 @@ class Interval:
         `waited`: seconds that the host has waited for data since training began.
         """
         now = time.monotonic()
-        values = {name: total / self._steps for name, total in self._sums.items() if name != "patches"}
+        values = {name: total / self._counted for name, total in self._sums.items() if name != "patches"}
+        values["skipped_steps"] = self._skipped
         seconds = now - self._clock if self._timed else 0.0
         if seconds > 0:
             values |= self._speeds(seconds, waited - self._waited)
@@ -87,8 +94,8 @@ class Interval:
 
     def pause(self, waited: float) -> None:
         """Leaves out of the speed what happened since the interval was closed: an evaluation, a checkpoint."""
-        if self._clock is not None and not self._steps:
+        if self._clock is not None and not len(self):
             self._clock, self._waited = time.monotonic(), waited
 
     def __len__(self) -> int:
-        return self._steps
+        return self._counted + self._skipped

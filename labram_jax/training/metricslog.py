@@ -1,4 +1,4 @@
-"""metrics.jsonl: a line of JSON for every logged interval and evaluation, in files of bounded size.
+"""Logs by steps, such as metrics.jsonl with a line of JSON for every logged interval and evaluation.
 
 An object store takes about one change of an object a second, and may write the whole of it anew for each. So lines are
 written some at a time, and a file that is full gets a number: metrics-0001.jsonl, metrics-0002.jsonl, ..., and
@@ -17,21 +17,20 @@ FLUSH_SECONDS = 5.0
 FULL_BYTES = 2**20
 
 
-class MetricsLog:
+class StepLog:
     """Appends lines, which are in the file at the latest after the next `flush`.
 
     Opening it cuts what training will write again: lines of steps after `start`, and scores on the test split, which
     come once at the end.
     """
 
-    def __init__(self, run: Path, start: int):
-        self._path = run / METRICS
+    def __init__(self, path: Path, start: int):
+        self._path = path
         self._lines: list[str] = []
         self._flushed = -FLUSH_SECONDS  # so that the first line is seen at once
         # From the newest on: whatever ends this half-way leaves the beginning of the log.
-        for path in reversed(_files(run)):
-            _cut_after(path, start)
-        self._path.touch()
+        for file in reversed(_files(path)):
+            _cut_after(file, path.name, start)
 
     def append(self, line: Mapping) -> None:
         self._lines.append(json.dumps(line) + "\n")
@@ -43,22 +42,26 @@ class MetricsLog:
         lines, self._lines = self._lines, []  # if the disk is full, they are not tried again
         if not lines:
             return
-        if self._path.stat().st_size >= FULL_BYTES:
-            self._path.rename(_numbered(self._path, len(_files(self._path.parent))))
+        if self._path.is_file() and self._path.stat().st_size >= FULL_BYTES:
+            self._path.rename(_numbered(self._path, len(_files(self._path))))
         with self._path.open("a") as file:
             file.write("".join(lines))
         self._flushed = time.monotonic()
 
 
 def read_metrics(run: str | os.PathLike) -> list[dict]:
-    """The lines of a run's log, oldest first; a last line cut short by a kill is left out."""
-    return [line for path in _files(Path(run)) for line in _lines_of(path)]
+    """The lines of a run's metrics.jsonl, see `read_steps`."""
+    return read_steps(Path(run) / METRICS)
 
 
-def _files(run: Path) -> list[Path]:
-    """Those of the log, oldest first."""
-    newest = run / METRICS
-    return [*sorted(run.glob(f"{newest.stem}-*{newest.suffix}")), *([newest] if newest.is_file() else [])]
+def read_steps(path: Path) -> list[dict]:
+    """The lines of a log, oldest first; a last line cut short by a kill is left out."""
+    return [line for file in _files(path) for line in _lines_of(file)]
+
+
+def _files(newest: Path) -> list[Path]:
+    """Those of a log, oldest first."""
+    return [*sorted(newest.parent.glob(f"{newest.stem}-*{newest.suffix}")), *([newest] if newest.is_file() else [])]
 
 
 def _numbered(path: Path, number: int) -> Path:
@@ -75,13 +78,13 @@ def _lines_of(path: Path) -> list[dict]:
     return lines
 
 
-def _cut_after(path: Path, step: int) -> None:
+def _cut_after(path: Path, newest: str, step: int) -> None:
     """Rewrites a file of the log without what training will write again; a numbered one goes if nothing is left."""
-    kept = [line for line in _lines_of(path) if line["step"] <= step and line["split"] != "test"]
+    kept = [line for line in _lines_of(path) if line["step"] <= step and line.get("split") != "test"]
     text = "".join(json.dumps(line) + "\n" for line in kept)
     if text == path.read_text():
         return
-    if not text and path.name != METRICS:
+    if not text and path.name != newest:
         path.unlink()
         return
     part = path.with_name(path.name + ".part")

@@ -14,6 +14,7 @@ from labram_jax.errors import InputError
 from labram_jax.parallel import sharding
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.stage import Batch, Event, Stage
+from labram_jax.training import guard as guarding
 from labram_jax.training.optimizer import make_optimizer
 from labram_jax.training.step import make_train_step, seed_keys
 
@@ -70,16 +71,19 @@ class Program:
         """The state at step 0; depends on the seed alone, not on the mesh."""
         key, _ = seed_keys(self.stage.config.loop.seed)
         stage = self.stage
-        return sharding.create_state(stage.init, key, self.optimizer, self.abstract, stage.initial(), stage.frozen)
+        guard = guarding.fresh(stage.config.guard)
+        return sharding.create_state(
+            stage.init, key, self.optimizer, self.abstract, stage.initial(), guard, stage.frozen
+        )
 
     def with_frozen(self, state: TrainState) -> TrainState:
         """The state as read from a checkpoint, with the constants that checkpoints leave out."""
-        return state.replace(frozen=sharding.put_frozen(self.stage.frozen, self.abstract))
+        return state.replace(frozen=sharding.put_like(self.stage.frozen, self.abstract.frozen))
 
     def put_model(self, variables: Mapping[str, PyTree]) -> tuple[dict[str, PyTree], PyTree]:
         """A model's variables (numpy) and the stage's constants where `evaluate_batch` takes them."""
-        placed = jax.tree.map(lambda x, a: sharding.put_array(x, a.sharding), dict(variables), self.abstract.variables)
-        return placed, sharding.put_frozen(self.stage.frozen, self.abstract)
+        placed = sharding.put_like(dict(variables), self.abstract.variables)
+        return placed, sharding.put_like(self.stage.frozen, self.abstract.frozen)
 
     def before_step(self, step: int, state: TrainState, batch: Batch) -> TrainState:
         """The state after the event of `step`, which must have one."""
@@ -118,7 +122,8 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
         optimizer, learning_rate = make_optimizer(
             stage.config.optimizer, params, stage.encoder_depth, total_steps, steps_per_epoch, trainable
         )
-        abstract = sharding.abstract_state(variables, optimizer, stage.frozen, mesh)
+        guard = guarding.fresh(stage.config.guard)
+        abstract = sharding.abstract_state(variables, optimizer, guard, stage.frozen, mesh)
     _check_microbatches(stage.config, mesh)
     places = sharding.shardings_of(abstract)
     everywhere = sharding.replicated(mesh)

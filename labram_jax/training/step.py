@@ -12,6 +12,7 @@ from jaxtyping import Array, Shaped
 from labram_jax.parallel.reduction import summed_over_data
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.stage import Batch, Stage, Statistics
+from labram_jax.training import guard as guarding
 from labram_jax.training.optimizer import Schedule
 
 PyTree = Any
@@ -23,7 +24,9 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The pure step: gradients of the stage's loss, one update, metrics of the step.
 
-    Among the metrics are "loss", "grad_norm", "learning_rate", and "finite": whether the first two are.
+    A step whose numbers have gone wrong changes nothing but its number and the schedule (`guard.judge`). Among the
+    metrics are "loss", "grad_norm", "learning_rate", and "skipped_in_a_row": how many steps up to this one changed
+    nothing.
     With `optimizer.accumulate` = n, gradients are taken of n microbatches, one after another; what comes out is that
     of the whole batch. Gradients are summed over the mesh's `data` once, in `optimizer.reduce_dtype`. Randomness is a
     function of the seed, of `state.step` and of the row alone.
@@ -52,15 +55,17 @@ def make_train_step(
         if trainable is not None:
             gradients = jax.tree.map(lambda g, keep: g if keep else jnp.zeros_like(g), gradients, trainable)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        new = state.replace(
+        norm = optax.global_norm(gradients)
+        counts, guard = guarding.judge(stage.config.guard, state.guard, metrics["loss"], norm)
+        after = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             collections=nn.unbox(collections),
             opt_state=opt_state,
+            guard=guard,
         )
-        norm = optax.global_norm(gradients)
-        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
-        return new, {"grad_norm": norm, "learning_rate": learning_rate(state.step), "finite": finite, **metrics}
+        told = {"grad_norm": norm, "learning_rate": learning_rate(state.step), "skipped_in_a_row": guard["in_a_row"]}
+        return guarding.chosen(counts, after, state), {**told, **metrics}
 
     return train_step
 

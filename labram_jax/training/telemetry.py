@@ -8,9 +8,10 @@ from pathlib import Path
 
 import jax
 
+from labram_jax.checkpoints.files import METRICS, SKIPPED
 from labram_jax.progress import Progress
 from labram_jax.training.boards import Board, TensorBoard, WeightsAndBiases, tensorboardx, weights_and_biases
-from labram_jax.training.metricslog import MetricsLog, read_metrics
+from labram_jax.training.metricslog import StepLog, read_metrics
 
 
 class Goodput:
@@ -75,7 +76,7 @@ class Telemetry:
         run = Path(run).absolute()
         run.mkdir(parents=True, exist_ok=True)
         before = read_metrics(run)
-        self._log = MetricsLog(run, start)
+        self._log, self._skipped = StepLog(run / METRICS, start), StepLog(run / SKIPPED, start)
         kept = read_metrics(run)
         self._goodput = Goodput(before, kept)
         self._begin = time.monotonic() - max((line["seconds"] for line in kept), default=0.0)
@@ -116,7 +117,7 @@ class Telemetry:
             "step": step,
             "epoch": round(step / self._steps_per_epoch, 4),
             "split": split,
-            **{name: value if math.isfinite(value) else None for name, value in values.items()},
+            **{name: _plain(value) for name, value in values.items()},
             "seconds": round(time.monotonic() - self._begin, 3),
             "run_began": self._goodput.began,
         }
@@ -124,20 +125,32 @@ class Telemetry:
         for board in self._boards:
             board.write(step, split, {name: value for name, value in values.items() if math.isfinite(value)})
 
+    def log_skipped(self, step: int, values: Mapping) -> None:
+        """Appends a line to skipped.jsonl: the step of this number (from 1) changed nothing."""
+        if self._primary:
+            numbers = {name: _plain(value) for name, value in values.items() if isinstance(value, float)}
+            self._skipped.append({"step": step, **values, **numbers})
+
     def flush(self) -> None:
-        """Puts into the file what was logged: before what must not be ahead of the log, and before long pauses."""
+        """Puts into the files what was logged: before what must not be ahead of the log, and before long pauses."""
         if self._primary:
             self._log.flush()
+            self._skipped.flush()
 
     def close(self) -> None:
         if not self._primary:
             return
         try:
-            self._log.flush()
+            self.flush()
         finally:
             self._progress.close()
             for board in self._boards:
                 board.close()
+
+
+def _plain(value: float) -> float | None:
+    """What JSON can hold of a number."""
+    return value if math.isfinite(value) else None
 
 
 def _speed(values: Mapping[str, float]) -> str:

@@ -95,9 +95,12 @@ def test_stop_request_saves_and_ends_well(whole, tmp_path):
     run = tmp_path / "stopped"
     process = start_toy(run, 4, "--slow", 0.15)
     wait_for(lambda: len(read_metrics(run)) >= 1, process)
-    process.send_signal(signal.SIGTERM)
+    for _ in range(3):  # more of them change nothing
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
     output = finish(process)
     step = steps(run)[-1]
+    assert output.count("asked to stop") == 1
     assert f"stopped {step}" in output and "the same command goes on" in output and step < 4 * STEPS_PER_EPOCH
     assert train_toy(toy_config(run)).finished
     jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
@@ -121,8 +124,8 @@ def test_steps_in_one_program_are_the_same_steps(whole, tmp_path, monkeypatch):
 def test_a_run_saved_by_the_clock_goes_on_bit_for_bit(whole, tmp_path):
     """Saved after every logged interval, since any takes longer than no time, and broken off by bad data."""
     run, clocked = tmp_path / "clocked", {"loop.save_every_minutes": 1e-9, "loop.keep": 10}
-    with pytest.raises(InputError, match="the checkpoint of step 20 is good"):
-        train_toy(toy_config(run, **clocked), poison=22)
+    with pytest.raises(InputError, match="the training data ended at step 22 of 24"):
+        train_toy(toy_config(run, **clocked), reading={"end": 22})
     assert steps(run) == [4, 6, 8, 12, 16, 18, 20]
     assert train_toy(toy_config(run)).finished
     jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
@@ -148,14 +151,6 @@ def test_another_mesh_trains_the_same_model(whole, tmp_path):
     )
     assert [line["step"] for line in lines(run)] == [line["step"] for line in lines(whole) if line["split"] != "test"]
     assert train_toy(toy_config(run, **{"loop.epochs": 5})).step == 5 * STEPS_PER_EPOCH
-
-
-def test_loss_that_is_not_finite_stops_with_the_good_checkpoint(tmp_path):
-    run = tmp_path / "poisoned"
-    with pytest.raises(InputError, match=r"loss is nan at step 10, .*the checkpoint of step 6 is good.*learning_rate"):
-        train_toy(toy_config(run), poison=9)
-    assert steps(run) == [6] and max(line["step"] for line in read_metrics(run)) <= 9
-    assert train_toy(toy_config(run)).finished
 
 
 def test_changed_configuration_is_refused_and_leaves_the_run(whole):

@@ -8,11 +8,12 @@ import types
 import pytest
 from sentences import refuses
 
+from labram_jax.checkpoints.files import METRICS
 from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.errors import InputError
 from labram_jax.training import metricslog
 from labram_jax.training.interval import Interval, StepCost
-from labram_jax.training.metricslog import MetricsLog, read_metrics
+from labram_jax.training.metricslog import StepLog, read_metrics
 from labram_jax.training.telemetry import Goodput, Telemetry
 
 
@@ -109,7 +110,7 @@ def written(run) -> list[int]:
 
 
 def test_lines_are_written_some_at_a_time(tmp_path, clock):
-    log = MetricsLog(tmp_path, 0)
+    log = StepLog(tmp_path / METRICS, 0)
     found = []
     for step in range(1, 6):
         log.append({"step": step, "split": "train"})
@@ -133,7 +134,7 @@ def test_full_files_are_numbered_and_cut_like_the_newest(tmp_path, monkeypatch):
     monkeypatch.setattr(metricslog, "FLUSH_SECONDS", 0.0)
 
     def train(start: int, stop: int) -> list[str]:
-        log = MetricsLog(tmp_path, start)
+        log = StepLog(tmp_path / METRICS, start)
         for step in range(start + 1, stop + 1):
             log.append({"step": step, "split": "train"})
         log.flush()
