@@ -202,7 +202,7 @@ class CheckpointDirectory:
             where,
         )
         items = {name: found[name] for name in wanted}
-        check_digests(items, meta["digests"], where)
+        check_digests(items, meta, where)
         collections = dict(items["model"])
         return abstract.replace(
             step=jax.device_put(np.int32(step), abstract.step.sharding),

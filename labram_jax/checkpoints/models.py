@@ -14,13 +14,15 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from labram_jax.checkpoints.digests import digests
+from labram_jax.checkpoints.digests import digests, sha256_digests
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
 from labram_jax.errors import MAY_PASS, DamageError, InputError, exit_code
 from labram_jax.jsonfile import read_json
 
 PyTree = Any
-FORMAT = 1
+FORMAT = 2
+# Checkpoints of earlier formats that are read, and how their arrays were digested.
+DIGESTS = {1: sha256_digests, FORMAT: digests}
 SEAL = "digest"
 # Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
 RETRY_PAUSES = (0.5, 2.0, 8.0)
@@ -50,7 +52,7 @@ def load_model(path: str | os.PathLike) -> tuple[dict[str, PyTree], dict]:
     wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
     with ocp.Checkpointer(handler) as reader:
         variables = reading(lambda: reader.restore(where / "model", args=wanted), where)
-    check_digests({"model": variables}, meta["digests"], where)
+    check_digests({"model": variables}, meta, where)
     return variables, meta["config"]
 
 
@@ -95,9 +97,9 @@ def read_meta(where: Path) -> dict:
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         meta = reading(lambda: reader.restore(where / "meta"), where)
     version = meta.get("format") if isinstance(meta, dict) else None
-    if version != FORMAT:
+    if version not in DIGESTS:
         raise InputError(
-            f"{where} has checkpoint format {version}, and this version reads format {FORMAT}: "
+            f"{where} has checkpoint format {version}, and this version reads formats up to {FORMAT}: "
             "use the version of labram-jax that wrote it."
         )
     # Earlier versions wrote no seal.
@@ -153,8 +155,8 @@ def _causes(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
-def check_digests(items: Mapping[str, PyTree], expected: Mapping[str, str], where: Path) -> None:
-    """Raises DamageError that names the first array whose contents are not what was saved."""
-    for name, digest in digests(items).items():
-        if expected.get(name) != digest:
+def check_digests(items: Mapping[str, PyTree], meta: Mapping[str, Any], where: Path) -> None:
+    """Raises DamageError that names the first array whose contents are not those that `meta` has digests of."""
+    for name, digest in DIGESTS[meta["format"]](items).items():
+        if meta["digests"].get(name) != digest:
             raise damage(where, f"array {name} is not what was saved")

@@ -1,7 +1,6 @@
 """A process that makes no progress ends, and says where each of its threads is."""
 
 import faulthandler
-import sys
 import threading
 import time
 
@@ -10,6 +9,7 @@ from labram_jax.parallel import processes
 
 # How often it looks; and how long after it the system's own timer follows, for which no thread need come to its turn.
 LOOK_SECONDS, BACKSTOP_SECONDS = 5.0, 60.0
+STDERR = 2  # as the system has it: notebooks put something else in its place
 
 
 class Watchdog:
@@ -44,9 +44,9 @@ class Watchdog:
             now = time.monotonic()
             if self._beats != heard:
                 heard, since = self._beats, now
-                faulthandler.dump_traceback_later(self._seconds + BACKSTOP_SECONDS, exit=True)
+                faulthandler.dump_traceback_later(self._seconds + BACKSTOP_SECONDS, exit=True, file=STDERR)
             elif now - since > self._seconds:
                 faulthandler.cancel_dump_traceback_later()
-                faulthandler.dump_traceback(sys.__stderr__)
+                faulthandler.dump_traceback(STDERR)
                 what = f"no step within {self._seconds / 60:g} minutes; where its threads are stands above"
                 processes.leave(MAY_PASS, f"{what}: start the same command again, or raise loop.watchdog_minutes")

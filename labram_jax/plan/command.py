@@ -100,6 +100,7 @@ def plan(config: AnyStageConfig, topology: str, options: PlanOptions) -> Plan:
         dict(stage.mesh.shape),
         config.data,
         stage.parameters,
+        stage.checkpoint,
         planned(config, stage),
         workload,
         None if epoch is None else max(1, round(config.loop.epochs * epoch)),

@@ -69,10 +69,14 @@ class CompiledProgram:
 
 @dataclass(frozen=True)
 class CompiledStage:
-    """All programs of a stage on a mesh, by the names of the stage's functions: `train_step` is the first."""
+    """All programs of a stage on a mesh, by the names of the stage's functions: `train_step` is the first.
+
+    `checkpoint` is the size of what a checkpoint holds, in bytes.
+    """
 
     mesh: Mesh
     parameters: int
+    checkpoint: int
     programs: Mapping[str, CompiledProgram]
 
     @property
@@ -166,12 +170,15 @@ def compile_stage(
     mesh = make_mesh(config.mesh, devices)
     total = max(1, round(config.loop.epochs * steps_per_epoch))
     program = prepare(abstract_stage(config, steps_per_epoch, tokenizer), mesh, total, steps_per_epoch)
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(program.abstract.params))
+    state = program.abstract
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
+    saved = jax.tree.leaves((state.variables, state.opt_state))
+    checkpoint = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in saved)
     found: dict[str, CompiledProgram] = {}
     for name, lowered in program.lower(abstract_batch(config, mesh)).items():
         held = next(iter(found.values())).memory.state if found else None
         found[name] = _compiled(lowered, available, held or 0)
-    return CompiledStage(mesh, parameters, found)
+    return CompiledStage(mesh, parameters, checkpoint, found)
 
 
 def _compiled(lowered: jax.stages.Lowered, available: float, held: float) -> CompiledProgram:

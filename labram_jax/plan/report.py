@@ -13,6 +13,7 @@ from labram_jax.plan.hardware import Hardware
 from labram_jax.plan.workload import Workload
 from labram_jax.tables import text_table
 
+SPOT_SECONDS = (15, 30)  # public documents of Google Cloud and others: by kind of machine, and not promised
 LANES = 128  # tokens of a row are padded to whole tiles of this many where attention scores are laid out
 # What people call the programs of a stage.
 CALLED = {
@@ -52,6 +53,7 @@ class Plan:
     mesh: Mapping[str, int]
     data: DataConfig
     parameters: int
+    checkpoint: int
     programs: Mapping[str, PlannedProgram]
     workload: Workload
     steps: int | None
@@ -111,6 +113,7 @@ def _column(plan: Plan) -> list[tuple[str, str]]:
         ("  state and batch", _gib(memory.state)),
         ("  temporary", _gib(memory.temporary)),
         *((f"  temporary, {called}", _gib(program.memory.temporary)) for called, program in others.items()),
+        ("a checkpoint", _megabytes(plan.checkpoint)),
         ("attention", plan.attention.kernel),
         ("padding of rows", f"{100 * plan.workload.padding:.1f} %"),
     ]
@@ -185,6 +188,13 @@ def _notes(plan: Plan) -> list[str]:
         )
     if plan.levers:
         notes += [f"{name}: what may make a step faster, if memory allows:", *_lever_lines(plan)]
+    short, long = SPOT_SECONDS
+    least, most = (_megabytes(plan.checkpoint / seconds) for seconds in (long, short))
+    notes.append(
+        f"{name}: a Spot machine ends {short} to {long} s after its notice: storage must take {least} to "
+        f"{most} a second of all hosts together, or what was done since the last checkpoint is done again "
+        "(loop.save_every_minutes says how much that may be)."
+    )
     if plan.steps is None:
         notes.append(f"{name}: give --hours, or --data.corpora, to be told how long the run takes.")
     return notes

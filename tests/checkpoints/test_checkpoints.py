@@ -14,6 +14,7 @@ import pytest
 from small_disk import fill
 
 from labram_jax.checkpoints import models
+from labram_jax.checkpoints.digests import sha256_digests
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.models import load_model, save_model
 from labram_jax.errors import DamageError, InputError, exit_code
@@ -31,6 +32,7 @@ def state_at(step: int) -> TrainState:
         params=params,
         collections={"codebook": {"usage": jnp.full(4, float(step))}},
         opt_state=moments,
+        guard={"loss": jnp.float32([step / 3, 0.1]), "in_a_row": jnp.int32(2)},
         frozen={},
     )
 
@@ -73,12 +75,15 @@ def test_scores_that_came_later_count(run):
     assert json.loads((run / "best.json").read_text()) == again.best
 
 
-def test_checkpoints_of_earlier_versions_that_say_their_position_are_read(run):
-    path = run / "checkpoints" / "30" / "meta" / "metadata"
-    meta = json.loads(path.read_text()) | {"position": 30}
-    path.write_text(json.dumps({name: value for name, value in meta.items() if name != "digest"}))
+def test_checkpoints_of_earlier_versions_are_read(run):
+    """They say their position, have sha256 digests and none of themselves, and know nothing of the numbers before."""
+    path, state = run / "checkpoints" / "30" / "meta" / "metadata", state_at(30)
+    known = sha256_digests({"model": state.variables, "optimizer": state.opt_state})
+    meta = json.loads(path.read_text()) | {"position": 30, "format": 1, "digests": known}
+    path.write_text(json.dumps({name: value for name, value in meta.items() if name not in ("digest", "guard")}))
     with CheckpointDirectory(run) as checkpoints:
-        assert int(checkpoints.restore(30, abstract(state_at(0))).step) == 30
+        restored = checkpoints.restore(30, abstract(state_at(0)))
+    assert int(restored.step) == 30 and not any(np.any(value) for value in restored.guard.values())
     jax.tree.map(np.testing.assert_array_equal, load_model(run / "checkpoints" / "30")[0], state_at(30).variables)
 
 
@@ -213,7 +218,7 @@ def test_half_written_checkpoint_is_ignored_and_said(run):
 def test_other_format_version_is_refused(run):
     path = run / "checkpoints" / "30" / "meta" / "metadata"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(InputError, match=r"format 99.*reads format 1"):
+    with pytest.raises(InputError, match=r"format 99.*reads formats up to 2"):
         load_model(run / "checkpoints" / "30")
 
 

@@ -55,7 +55,14 @@ def test_a_stage_is_planned_without_corpora_or_models(compiled, monkeypatch, tmp
     estimate, memory = step["estimate"], step["memory"]
     assert "a known device" in text and plan["topology"] == "local" and plan["fits"]
     # AdamW: parameters and two moments, in float32.
-    assert 3 * 4 * plan["parameters"] <= memory["state"] <= memory["used"] < memory["available"] == GIB
+    assert (
+        3 * 4 * plan["parameters"]
+        <= plan["checkpoint"]
+        <= memory["state"]
+        <= memory["used"]
+        < memory["available"]
+        == GIB
+    )
     # The whole state stays while an evaluation runs, which takes no gradients and is a third of the products.
     assert memory["state"] <= evaluation["memory"]["state"] and evaluation["memory"]["temporary"] < memory["temporary"]
     assert evaluation["estimate"]["flops"] < estimate["model_flops"] / 2.5 and "evaluation, a batch" in text

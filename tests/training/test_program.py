@@ -24,13 +24,14 @@ from labram_jax.training.readback import BEHIND, Readback
 ROOT = Path(__file__).parents[2]
 COMPILING = frozenset({"jit", "pjit", "pmap"})
 # Who may compile, beside the program: what makes the first state; what users call on arrays, on one device;
-# an imported model's first weights; the measurement of a device that no table knows.
+# an imported model's first weights; the measurement of a device that no table knows; digests of arrays where they are.
 COMPILERS = frozenset(
     {
         "training/program.py",
         "parallel/sharding.py",
         "inference.py",
         "convert/importing.py",
+        "checkpoints/digests.py",
         "plan/hardware.py",
     }
 )

@@ -30,7 +30,7 @@ def test_interval_gives_means_and_leaves_the_first_program_out_of_the_speed(cloc
     interval = Interval(StepCost(eeg_seconds=7200, flops=1e9, peak_flops_per_second=4e9))
     interval.add({"loss": 1.0, "patches": 1e9})
     interval.start_clock(waited=3.0)
-    assert interval.close(waited=3.0) == ({"loss": 1.0}, 0.0)
+    assert interval.close(waited=3.0) == ({"loss": 1.0, "skipped_steps": 0}, 0.0)
     for loss in (1.0, 2.0):
         clock[0] += 0.5
         interval.add({"loss": loss, "patches": 10})
@@ -60,7 +60,7 @@ def test_a_pause_is_in_no_interval(clock):
     values, seconds = interval.close(waited=50.5)
     assert seconds == 2.0 and values["data_wait_seconds"] == 0.5
     # Nobody says what a step costs, or what the devices can do: no share of anything.
-    assert set(values) == {"loss", "step_seconds", "data_wait_seconds", "patches_per_second"}
+    assert set(values) == {"loss", "skipped_steps", "step_seconds", "data_wait_seconds", "patches_per_second"}
 
 
 def open_telemetry(run, start=0, **boards) -> Telemetry:
