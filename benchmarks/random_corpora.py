@@ -21,6 +21,8 @@ from labram_jax.data.schema import (
     RATE_HZ,
     RECORD_SECONDS,
     SPAN_COLUMNS,
+    CorpusInfo,
+    file_digest,
 )
 from labram_jax.data.tables import Tables
 from labram_jax.montage import ELECTRODES
@@ -45,10 +47,14 @@ def random_corpus(
     recipe = Recipe(filters=None, open=open_noise)
     table = CorpusTable(folder.name, rows_of(spans), Split("given"), recipe, ("a", "b"))
     build(table, folder, recordings_per_shard=-(-recordings // shards))
+    info = CorpusInfo.read(folder)
+    digests = dict(info.digests)
     for path in folder.glob(f"*/{QUALITY_FILE}"):
         quality = np.load(path)
         flag(quality, flagged, 1)
         np.save(path, quality)
+        digests[str(path.relative_to(folder))] = file_digest(path)
+    info.with_digests(digests).write(folder)
     return Corpus.open(folder)
 
 

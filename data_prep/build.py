@@ -29,7 +29,7 @@ from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
 # Raised when the same table would give other shards than before, so that old ones are not mixed with new ones.
-_RECIPE_VERSION = 2
+_RECIPE_VERSION = 3
 
 
 def build(

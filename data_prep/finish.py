@@ -1,5 +1,6 @@
 """Puts the shards of a build together: the signal of each montage, and the tables beside it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +14,19 @@ from data_prep.table import CorpusTable
 from data_prep.writer import finish_montage
 from labram_jax.data.schema import (
     EXCLUDED_COLUMNS,
+    EXCLUDED_FILE,
     PIECE_COLUMNS,
+    PIECES_FILE,
+    QUALITY_FILE,
     RATE_HZ,
     RECORD_SAMPLES,
+    SIGNAL,
     SPAN_COLUMNS,
+    SPANS_FILE,
     SPLITS,
     CorpusInfo,
     MontageInfo,
+    file_digest,
     record_features,
 )
 from labram_jax.data.tables import Tables
@@ -54,7 +61,7 @@ def finish(
     )
     tables = Tables(_pieces(found, results), _spans(spans, info), _excluded(spans, used))
     tables.write(folder)
-    return info, tables
+    return info.with_digests(_digests(info, results, folder)), tables
 
 
 def _montage(table: CorpusTable, montage: Montage, results: Results, folder: Path) -> MontageInfo:
@@ -67,6 +74,17 @@ def _montage(table: CorpusTable, montage: Montage, results: Results, folder: Pat
         finish_montage(folder / montage.name, features, shards, [job.quality_file for job, _ in mine], metadata)
     samples = sum(samples for _, result in mine for report in result.recordings for _, samples in report.pieces)
     return MontageInfo(montage.name, montage.electrodes, samples / RATE_HZ)
+
+
+def _digests(info: CorpusInfo, results: Results, folder: Path) -> dict[str, str]:
+    """Returns the digests of tables, flags and signal; how recordings are dealt out to shards changes none of them."""
+    flags = (f"{montage.name}/{QUALITY_FILE}" for montage in info.montages)
+    digests = {name: file_digest(folder / name) for name in (PIECES_FILE, SPANS_FILE, EXCLUDED_FILE, *flags)}
+    for montage in info.montages:
+        mine = (result.recordings for job, result in results if job.folder.name == montage.name)
+        signal = "".join(report.digest for recordings in mine for report in recordings)
+        digests[f"{montage.name}/{SIGNAL}"] = hashlib.sha256(signal.encode()).hexdigest()
+    return digests
 
 
 def _pieces(found: Sequence[Montage], results: Results) -> pd.DataFrame:

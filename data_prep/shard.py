@@ -4,9 +4,10 @@
 another machine, and gives the same bytes everywhere. It holds one recording at a time.
 """
 
+import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ class RecordingReport:
 
     `pieces` are (start in seconds, samples at 200 Hz), `excluded` are (start, stop, why) in seconds; `seconds` is the
     length of the recording, of which `lost_seconds` are in no piece. `bad_seconds` counts, by kind, the bad seconds of
-    all electrodes.
+    all electrodes. `digest` is the sha256 of its signal, as stored, one piece after another.
     """
 
     path: str
@@ -83,6 +84,7 @@ class RecordingReport:
     pieces: list[tuple[float, int]] = field(default_factory=list)
     excluded: list[tuple[float, float, str]] = field(default_factory=list)
     bad_seconds: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
 
     def why_unusable(self) -> str:
         """Returns the reason with the recording's path, which many reasons name already."""
@@ -179,7 +181,15 @@ def _clean(job: ShardJob, file: RecordingFile, report: RecordingReport) -> Clean
     for kind, bit in QUALITY.items():
         if count := sum(int(np.count_nonzero(piece.quality & bit)) for piece in cleaned.pieces):
             report.bad_seconds[kind] = count
+    report.digest = _digest(cleaned.pieces)
     return cleaned
+
+
+def _digest(pieces: Sequence[Piece]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(np.ascontiguousarray(piece.eeg).data.cast("B"))
+    return digest.hexdigest()
 
 
 def _excluded(header: Header) -> list[tuple[float, float, str]]:

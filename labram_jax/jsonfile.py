@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import os
 import types
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from labram_jax.errors import DamageError, InputError
+
+SEAL = "digest"
 
 
 def read_json(path: str | os.PathLike, advice: str = "restore it from a copy") -> dict:
@@ -35,6 +38,12 @@ def write_json(path: str | os.PathLike, value: dict) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def sealed(value: dict) -> dict:
+    """`value` with the digest of all else that it says, so that an edit is noticed."""
+    value = {name: own for name, own in value.items() if name != SEAL}
+    return {**value, SEAL: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()}
 
 
 def built(cls: type, values: Mapping, where: str):

@@ -14,7 +14,8 @@ from data_prep.readers.reader import ArrayReader, Reader
 from data_prep.recipe import Recipe
 from data_prep.table import COLUMNS, CorpusTable, Split
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import FINITE_ONLY, QualityLimits
+from labram_jax.data.schema import CORPUS_FILE, FINITE_ONLY, QualityLimits
+from labram_jax.jsonfile import read_json, write_json
 
 
 @dataclass
@@ -69,6 +70,14 @@ def make_corpus(
     )
     build(table, folder, recordings_per_shard=recordings_per_shard)
     return Corpus.open(folder)
+
+
+def without_digests(corpus: Corpus) -> Corpus:
+    """The corpus as an earlier version would have described it."""
+    path = corpus.path / CORPUS_FILE
+    content = {name: value for name, value in read_json(path).items() if name not in ("digests", "digest")}
+    write_json(path, content)
+    return Corpus.open(corpus.path)
 
 
 def open_made(path: Path, part: str, unit: str | None) -> Reader:

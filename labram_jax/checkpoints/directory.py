@@ -23,9 +23,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
-from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, sealed, storage_failure
+from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, storage_failure
 from labram_jax.errors import DamageError, sentence_of
-from labram_jax.jsonfile import write_json
+from labram_jax.jsonfile import sealed, write_json
 from labram_jax.parallel.sharding import put_array
 from labram_jax.parallel.state import TrainState
 

@@ -1,8 +1,6 @@
 """A model on disk: variables and configuration of a checkpoint or an exported model, with a digest for every array."""
 
 import errno
-import hashlib
-import json
 import os
 import re
 import time
@@ -17,13 +15,12 @@ import orbax.checkpoint as ocp
 from labram_jax.checkpoints.digests import digests, sha256_digests
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
 from labram_jax.errors import MAY_PASS, DamageError, InputError, exit_code
-from labram_jax.jsonfile import read_json
+from labram_jax.jsonfile import SEAL, read_json, sealed
 
 PyTree = Any
 FORMAT = 2
 # Checkpoints of earlier formats that are read, and how their arrays were digested.
 DIGESTS = {1: sha256_digests, FORMAT: digests}
-SEAL = "digest"
 # Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
 RETRY_PAUSES = (0.5, 2.0, 8.0)
 
@@ -80,13 +77,6 @@ def find_model(path: str | os.PathLike) -> Path:
 def make_meta(config: dict, metrics: Mapping[str, float], items: Mapping[str, PyTree], **more: Any) -> dict:
     """What is written beside the arrays of `items`, with a digest of each of them and one of itself."""
     return sealed({"format": FORMAT, **more, "config": config, "metrics": dict(metrics), "digests": digests(items)})
-
-
-def sealed(meta: dict) -> dict:
-    """`meta` with the digest of all else that it says, so that an edit is noticed."""
-    meta = {name: value for name, value in meta.items() if name != SEAL}
-    text = json.dumps(meta, sort_keys=True)
-    return {**meta, SEAL: hashlib.sha256(text.encode()).hexdigest()}
 
 
 def read_meta(where: Path) -> dict:

@@ -8,9 +8,8 @@ products. So codes belong to a tokenizer, a compute type, a state of the corpus 
 says to which, by digests, and the name of the folder means nothing.
 """
 
-import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,17 +17,8 @@ import numpy as np
 from jaxtyping import Int
 
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.schema import (
-    CODES_FOLDER,
-    CORPUS_FILE,
-    EXCLUDED_FILE,
-    PIECES_FILE,
-    QUALITY_FILE,
-    RATE_HZ,
-    SPANS_FILE,
-    MontageInfo,
-)
-from labram_jax.data.signal import Stretch
+from labram_jax.data.digest import corpus_digest
+from labram_jax.data.schema import CODES_FOLDER, RATE_HZ
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.data.windows import stride_samples
 from labram_jax.errors import DamageError, InputError
@@ -38,8 +28,6 @@ INFO_FILE = "codes.json"
 FORMAT = 1
 _PARTIAL = ".partial"
 _ADVICE = "remove {} and tokenize again"
-# Pieces whose beginnings are in memory at one time while a corpus is digested.
-_PIECES = 256
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class CodesInfo:
     Attributes:
         tokenizer: digest of its variables and configuration.
         dtype: of the products by which it labelled (`compute.dtype`).
-        corpus: digest of the corpus, see `corpus_digest`.
+        corpus: digest of the corpus, see `labram_jax.data.digest`.
         montages: which windows, for each montage.
         windows: how many there are in each split, for people.
     """
@@ -184,34 +172,6 @@ def find_codes(
         if not found:
             return None, f"the codes kept beside {corpus.path} {reason}"
     return found[0], ""
-
-
-def corpus_digest(corpus: Corpus) -> str:
-    """Sha256 of what windows and their signal come from: description, tables, flags, and how each piece begins.
-
-    Of a piece the first second is read, since whatever is done to a recording (filters, units, electrodes) is done to
-    all of it, and the whole signal of large corpora takes hours to read.
-    """
-    digest = hashlib.sha256()
-    for name in (CORPUS_FILE, PIECES_FILE, SPANS_FILE, EXCLUDED_FILE):
-        digest.update((corpus.path / name).read_bytes())
-    for montage in corpus.montages:
-        with (corpus.path / montage.name / QUALITY_FILE).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-        for beginnings in _beginnings(corpus, montage):
-            digest.update(beginnings.data.cast("B"))
-    return digest.hexdigest()
-
-
-def _beginnings(corpus: Corpus, montage: MontageInfo) -> Iterator[np.ndarray]:
-    """Yields the first second of every piece of a montage, as stored, some pieces at a time."""
-    pieces, signal = corpus.tables.pieces, corpus.signal(montage)
-    firsts = pieces.loc[pieces["montage"] == montage.name, "first_record"].tolist()
-    for start in range(0, len(firsts), _PIECES):
-        own = firsts[start : start + _PIECES]
-        out = np.empty((len(own), len(montage.electrodes), RATE_HZ), signal.dtype)
-        signal.read([Stretch(first, 0, None, part) for first, part in zip(own, out, strict=True)])
-        yield out
 
 
 def _read(path: Path) -> CodesInfo:

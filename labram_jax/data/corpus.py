@@ -42,7 +42,7 @@ class Corpus:
 
         Raises InputError for an address that cannot be fetched, a missing folder, a folder that is no corpus, another
         format version, a montage the model has no electrodes for, and tables or shards that are missing, truncated,
-        or not those described.
+        or not those described; DamageError where description, tables or flags were changed since they were written.
         """
         folder = local_folder(path)
         info = CorpusInfo.read(folder)
@@ -155,3 +155,4 @@ def _check(corpus: Corpus, montage: MontageInfo) -> None:
             f"The shards of {directory} have {size} bytes instead of {info.num_bytes}, so one is truncated or was "
             "changed: copy or prepare the corpus again."
         )
+    corpus.info.check_file(corpus.path, f"{montage.name}/{QUALITY_FILE}")

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from labram_jax.data.codes import codes_of, corpus_digest
+from labram_jax.data.codes import codes_of
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.digest import corpus_digest
 from labram_jax.data.schema import MontageInfo, split_words
 
 _SHOWN = 8  # of a list of names

@@ -15,6 +15,7 @@ them, so this file imports neither JAX nor Grain.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from labram_jax.errors import DamageError, InputError
-from labram_jax.jsonfile import built, read_json
+from labram_jax.jsonfile import SEAL, built, read_json, sealed
 from labram_jax.montage import MAX_SECONDS
 
 FORMAT = 2
@@ -120,7 +121,9 @@ class CorpusInfo:
     `label` says what a span's label is: "class" (an index into `classes`), "vector" (`outputs` float32 values), or None
     (no span has a label). `dtype` is that of the stored samples. `window_seconds` is the window of the corpus'
     protocol, None where it has none. `split_by` says how its splits came about ("subject", "time", ...), `subjects`
-    what subjects each split has. `filters` and `provenance` are for people.
+    what subjects each split has. `filters` and `provenance` are for people. `digests` are sha256 of tables and flags by
+    their names, and of each montage's signal as "MONTAGE/signal"; `digest`, by which the corpus is known, is that of
+    the whole description with them. Corpora of earlier versions have neither.
     """
 
     name: str
@@ -135,6 +138,8 @@ class CorpusInfo:
     subjects: dict[str, int] = dataclasses.field(default_factory=dict)
     filters: dict[str, Any] | None = None
     provenance: str = ""
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+    digest: str = ""
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -144,10 +149,23 @@ class CorpusInfo:
 
     def write(self, folder: Path) -> None:
         """Writes `corpus.json` into `folder`, under a temporary name first."""
-        content = {"format": FORMAT, "rate_hz": RATE_HZ, "units": UNITS, **dataclasses.asdict(self)}
         partial = folder / f"{CORPUS_FILE}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(self._content(), indent=1) + "\n", encoding="utf-8")
         partial.replace(folder / CORPUS_FILE)
+
+    def with_digests(self, digests: Mapping[str, str]) -> "CorpusInfo":
+        """The description of a corpus whose tables, flags and signal have these `digests`."""
+        info = dataclasses.replace(self, digests=dict(digests))
+        return dataclasses.replace(info, digest=sealed(info._content())[SEAL])
+
+    def check_file(self, folder: Path, name: str) -> None:
+        """Raises DamageError where the file `name` of the corpus in `folder` is not the one that was written."""
+        expected = self.digests.get(name)
+        if expected is not None and file_digest(folder / name) != expected:
+            raise DamageError(f"{folder / name} is not what `prepare` wrote", _ADVICE)
+
+    def _content(self) -> dict[str, Any]:
+        return {"format": FORMAT, "rate_hz": RATE_HZ, "units": UNITS, **dataclasses.asdict(self)}
 
     @classmethod
     def read(cls, folder: Path) -> "CorpusInfo":
@@ -174,6 +192,8 @@ class CorpusInfo:
             _check(info)
         except InputError as error:
             raise DamageError(f"{folder / CORPUS_FILE} is damaged ({str(error).rstrip('.')})", _ADVICE) from error
+        if info.digest and sealed(content)[SEAL] != info.digest:
+            raise DamageError(f"{folder / CORPUS_FILE} is not what `prepare` wrote", _ADVICE)
         return info
 
 
@@ -217,6 +237,12 @@ def record_features(electrodes: int, dtype: str):
             "start_seconds": tfds.features.Scalar(dtype=np.float32),
         }
     )
+
+
+def file_digest(path: Path) -> str:
+    """Returns the sha256 of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def split_words(split_by: str) -> str:

@@ -46,6 +46,8 @@ class Tables:
         _check_spans(tables.spans, info, spans)
         bad = ~(tables.excluded["start"] <= tables.excluded["stop"])
         _refuse(bad, excluded, "stretch that ends before it starts")
+        for name in (PIECES_FILE, SPANS_FILE, EXCLUDED_FILE):
+            info.check_file(folder, name)
         return tables
 
     def write(self, folder: Path) -> None:

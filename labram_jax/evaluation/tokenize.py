@@ -14,6 +14,7 @@ from labram_jax.config import ComputeConfig, DataConfig, MeshConfig, TokenizerCo
 from labram_jax.configfile import to_dict
 from labram_jax.data import codes, pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.digest import corpus_digest
 from labram_jax.data.reader import evaluation_rows
 from labram_jax.data.remote import is_address
 from labram_jax.data.schema import CODES_FOLDER
@@ -56,7 +57,7 @@ def tokenize(
     if not any(map(len, windows)):
         raise InputError(f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds.")
     counts = {own.split: len(own) for own in windows}
-    info = codes.CodesInfo(digest, dtype, codes.corpus_digest(opened), shapes, counts)
+    info = codes.CodesInfo(digest, dtype, corpus_digest(opened), shapes, counts)
     kept = codes.KeptCodes(opened.path / CODES_FOLDER / info.name, info)
     kept.folder.parent.mkdir(exist_ok=True)
     with held(kept.folder.with_name(f"{info.name}.lock"), f"the folder {kept.folder}"):

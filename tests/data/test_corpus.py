@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from made_corpora import MadeRecording
+from made_corpora import MadeRecording, without_digests
 from made_corpora import make_corpus as build_corpus
 
 import labram_jax
@@ -142,14 +142,14 @@ def test_a_description_that_does_not_fit_is_refused(make_corpus, change, message
 
 
 def test_a_montage_without_embedding_rows_is_refused(make_corpus):
-    corpus = make_corpus("pair", MONTAGES)
+    corpus = without_digests(make_corpus("pair", MONTAGES))
     _edit(corpus, lambda content: content["montages"][1].update(electrodes=["FP1", "FPZ", "XYZ"]))
     with pytest.raises(InputError, match=r"3ch.*XYZ"):
         Corpus.open(corpus.path)
 
 
 def test_tables_that_are_missing_damaged_or_disagree_are_refused(make_corpus):
-    corpus = make_corpus("pair", MONTAGES)
+    corpus = without_digests(make_corpus("pair", MONTAGES))
     pieces = corpus.path / "pieces.csv"
     whole = pieces.read_text()
     pieces.write_text(whole.replace("2000", "2001"))  # one sample more in the training recording of 3 electrodes
@@ -187,6 +187,34 @@ def test_tables_say_only_what_can_be(make_corpus, table, old, new, says):
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(InputError, match=rf"{table} is .*{says}"):
         Corpus.open(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("spans.csv", b",train,0,2,", b",train,0,1,"),
+        ("pieces.csv", b"train3,0.0,", b"train3,1.0,"),
+        ("excluded.csv", b"reason\n", b"reason\ntrain3,0.0,1.0,BAD\n"),
+        ("3ch/quality.npy", b"\0", b"\1"),
+        ("corpus.json", b'"window_seconds": 2', b'"window_seconds": 1'),
+    ],
+)
+def test_what_could_be_and_was_not_written_is_damage(make_corpus, name, old, new):
+    """But in corpora that carry no digests, as earlier versions made them."""
+    corpus = make_corpus("pair", MONTAGES)
+    path = corpus.path / name
+    whole = path.read_bytes()
+    head, found, tail = whole.rpartition(old)
+    assert found
+    path.write_bytes(head + new + tail)
+    with pytest.raises(DamageError, match=rf"{name} is not what `prepare` wrote: copy or prepare the corpus again"):
+        Corpus.open(corpus.path)
+    path.write_bytes(whole)
+    changed = without_digests(corpus)
+    assert (changed.info.digests, changed.info.digest) == ({}, "")
+    content = path.read_bytes()
+    path.write_bytes(new.join(content.rsplit(old, 1)))
+    assert Corpus.open(corpus.path).address == corpus.address
 
 
 def test_features_of_another_kind_are_never_imported(make_corpus, tmp_path, monkeypatch):

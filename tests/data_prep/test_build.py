@@ -89,7 +89,7 @@ def test_processes_shards_and_repetition_do_not_change_the_bytes(table, tmp_path
     build(table, tmp_path / "one", jobs=1, recordings_per_shard=1)
     build(table, tmp_path / "two", jobs=2, recordings_per_shard=1)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
-    assert one == two
+    assert one == two and CorpusInfo.read(tmp_path / "one").digest
     assert sum(name.startswith("6ch/") and "array_record" in name for name in one) == 3
 
 
@@ -98,7 +98,8 @@ def test_the_order_of_processes_does_not_matter_for_what_shards_hold(table, tmp_
     build(table, tmp_path / "few", recordings_per_shard=8)
     many, few = contents(tmp_path / "many"), contents(tmp_path / "few")
     same = {name for name in few if "array_record" not in name and name.endswith((".csv", ".npy"))}
-    assert {name: many[name] for name in same} == {name: few[name] for name in same} and len(same) == 6
+    same.add("corpus.json")  # with its digests
+    assert {name: many[name] for name in same} == {name: few[name] for name in same} and len(same) == 7
     np.testing.assert_array_equal(signal_of(tmp_path / "many", "6ch", "c"), signal_of(tmp_path / "few", "6ch", "c"))
 
 
