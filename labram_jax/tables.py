@@ -1,5 +1,7 @@
 """Tables of scores: aligned text for a terminal, Markdown for a report, means over seeds."""
 
+import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,12 +93,17 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
 
 
+def as_markdown(text: str) -> str:
+    """Returns the Markdown that shows `text` as it is, in one line: names in it make no mark-up and no HTML."""
+    return re.sub(r"[\\`*_\[\]|~#$]", r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
+
+
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns a Markdown table with numbers aligned to the right."""
     left = [all(isinstance(row[i], str) for row in rows) for i in range(len(headers))]
 
     def line(values: Sequence[str]) -> str:
-        return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+        return "| " + " | ".join(map(as_markdown, values)) + " |"
 
     rule = "|" + "|".join("---" if to_left else "---:" for to_left in left) + "|"
     return "\n".join([line(headers), rule, *(line([cell(value) for value in row]) for row in rows)])

@@ -1,9 +1,12 @@
 """Tables align, write absent values as dashes, and summarise seeds."""
 
+import html
+import re
+
 import pytest
 
 from labram_jax.evaluation.published import published_for
-from labram_jax.tables import Spread, markdown_table, over_seeds, score_rows, text_table
+from labram_jax.tables import Spread, as_markdown, markdown_table, over_seeds, score_rows, text_table
 
 
 def test_columns_align_and_absent_scores_are_dashes():
@@ -21,6 +24,17 @@ def test_markdown_escapes_bars():
     table = markdown_table(["name", "value"], [["a|b", 3]]).splitlines()
     assert table[1] == "|---|---:|"
     assert table[2] == "| a\\|b | 3 |"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<img src=x onerror=alert(1)>", "a|b", "`code`", "![x](http://y)", "*a* _b_ ~~c~~", "$x$", "&lt;", "\\", "#1"],
+)
+def test_names_are_text_in_markdown(name):
+    written = as_markdown(name)
+    assert not re.search(r"(?<!\\)(\\\\)*[`*_\[\]|~$<>#]", written) and not re.search("[<>]|&(?!amp;|lt;|gt;)", written)
+    assert html.unescape(re.sub(r"\\(.)", r"\1", written)) == name
+    assert as_markdown(f"{name}\n\n# {name}") == f"{written} \\# {written}"
 
 
 def test_seeds_give_mean_and_sample_deviation():

@@ -1,5 +1,6 @@
 """A Markdown page in the making, with its figures beside it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,31 +8,38 @@ from matplotlib.figure import Figure
 
 from labram_jax.errors import InputError
 from labram_jax.reporting.figures import style
-from labram_jax.tables import markdown_table
+from labram_jax.tables import as_markdown, markdown_table
 
 REPORT, FIGURES = "report.md", "figures"
 
 
 class Page:
-    """Collects headings, tables, figures and notes of one run; figures are written at once, the page by `write`."""
+    """Collects headings, tables, figures and notes of one run; figures are written at once, the page by `write`.
+
+    All of them are given as plain text, in which names of classes and recordings may hold anything.
+    """
 
     def __init__(self, run: Path):
-        self._run, self._parts, self._notes = run, [], []
+        self._run, self._parts, self._notes, self._figures = run, [], [], set()
         (run / FIGURES).mkdir(exist_ok=True)
 
     def heading(self, text: str, level: int = 2) -> None:
-        self._parts.append(f"{'#' * level} {text}")
+        self._parts.append(f"{'#' * level} {as_markdown(text)}")
 
     def text(self, text: str) -> None:
-        self._parts.append(text)
+        self._parts.append(as_markdown(text))
 
     def table(self, headers: list[str], rows: list[list[object]]) -> None:
         self._parts.append(markdown_table(headers, rows))
 
     def figure(self, name: str, figure: Figure, caption: str) -> None:
         """Writes a figure and shows it above its caption."""
+        name = re.sub(r"[^\w-]+", "-", name)  # a corpus may be called ../x
+        while name in self._figures:
+            name += "-2"
+        self._figures.add(name)
         style.save(figure, self._run / FIGURES / f"{name}.png")
-        self._parts.append(f"![{name.replace('-', ' ')}]({FIGURES}/{name}.png)\n\n{caption}")
+        self._parts.append(f"![{name.replace('-', ' ')}]({FIGURES}/{name}.png)\n\n{as_markdown(caption)}")
 
     def note(self, text: str) -> None:
         """Says at the end of the page what could not be shown, and why."""
@@ -47,7 +55,7 @@ class Page:
     def write(self) -> Path:
         parts = list(self._parts)
         if self._notes:
-            parts += ["## Left out", "\n".join(f"- {note}" for note in self._notes)]
+            parts += ["## Left out", "\n".join(f"- {as_markdown(note)}" for note in self._notes)]
         partial = self._run / f"{REPORT}.partial"
         partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         return partial.replace(self._run / REPORT)

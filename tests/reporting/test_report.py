@@ -88,6 +88,23 @@ def test_classifier_stands_beside_the_baseline(make_run, alpha_corpus):
     assert set(figures(run)) == {"training", "scores", "confusion", "roc", "scalp"}
 
 
+def test_names_from_files_are_text(make_run, alpha_corpus):
+    """Those of classes and corpora, on the page, in figures and in the figures' file names."""
+    classes = ("<img src=x onerror=alert(1)>", "a|b `c`\n\n# $\\d$")
+    corpus = alpha_corpus("..!(x)")
+    described = json.loads((corpus.path / "corpus.json").read_text())
+    (corpus.path / "corpus.json").write_text(json.dumps(described | {"classes": classes}))
+    model = ClassifierConfig(encoder=TINY, classes=classes)
+    config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
+    run = make_run(config, 3, {"loss": 0.7})
+    np.savez(run / "predictions-test.npz", probabilities=np.full((12, 1), 0.5), labels=np.tile([0, 1], 6))
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert "ROC curve for" in page and "&lt;img src=x" in page and "a\\|b \\`c\\`" in page
+    assert "<" not in page and not re.search(r"(?<!\\)[`$]", page) and "\n# $" not in page
+    assert set(figures(run)) == {"training", "scores", "confusion", "roc", "scalp"}
+
+
 def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
     corpus = alpha_corpus("reach", label="vector")
     model = ClassifierConfig(encoder=TINY, outputs=2, task="regression")

@@ -71,7 +71,7 @@ def scalp_maps(
             vlim=(lowest, highest), contours=4,
             names=[electrodes[index] for index in placed] if len(placed) <= 32 else None,
         )  # fmt: skip
-        axis.set_title(title, loc="center")
+        axis.set_title(style.as_it_is(title), loc="center")
         for text in axis.texts:
             text.set(fontsize=7, verticalalignment="bottom")
     bar = figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, pad=0.02)

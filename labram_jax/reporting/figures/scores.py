@@ -27,6 +27,7 @@ def confusion(targets: Int[np.ndarray, "N"], predicted: Int[np.ndarray, "N"], cl
             column, row, f"{counts[row, column]:,}\n{shares[row, column]:.0%}", ha="center", va="center",
             fontsize=9 if len(classes) <= 6 else 7, color="white" if shares[row, column] > 0.55 else style.INK,
         )  # fmt: skip
+    classes = [style.as_it_is(name) for name in classes]
     names = [f"{name}\n(n = {total:,})" for name, total in zip(classes, totals[:, 0], strict=True)]
     axis.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 11 else 30)
     axis.set_yticks(range(len(classes)), names)

@@ -53,6 +53,11 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float], **
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
+def as_it_is(name: str) -> str:
+    """Returns what draws `name` itself: text between two dollar signs would be read as mathematics."""
+    return name.replace("$", r"\$")
+
+
 def legend(axes: Axes, **options) -> None:
     """Adds a legend if anything is labelled."""
     if axes.get_legend_handles_labels()[1]:
