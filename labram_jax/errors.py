@@ -6,6 +6,9 @@ import os
 # What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
 MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED = 1, 2, 65, 75, 130
 
+# Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
+RETRY_PAUSES = (0.5, 2.0, 8.0)
+
 # What whoever started the command must mend, and no repetition will.
 _MISTAKES = frozenset(
     (

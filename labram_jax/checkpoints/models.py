@@ -14,15 +14,13 @@ import orbax.checkpoint as ocp
 
 from labram_jax.checkpoints.digests import digests, sha256_digests
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
-from labram_jax.errors import MAY_PASS, DamageError, InputError, exit_code
+from labram_jax.errors import MAY_PASS, RETRY_PAUSES, DamageError, InputError, exit_code
 from labram_jax.jsonfile import SEAL, read_json, sealed
 
 PyTree = Any
 FORMAT = 2
 # Checkpoints of earlier formats that are read, and how their arrays were digested.
 DIGESTS = {1: sha256_digests, FORMAT: digests}
-# Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
-RETRY_PAUSES = (0.5, 2.0, 8.0)
 
 
 def save_model(path: str | os.PathLike, variables: PyTree, config: dict) -> None:

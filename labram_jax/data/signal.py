@@ -5,6 +5,7 @@ import math
 import os
 import resource
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float, Int64
 from tensorflow_datasets.proto import tf_example_pb2
 
 from labram_jax.data.schema import RECORD_SAMPLES
-from labram_jax.errors import DamageError, os_error_in
+from labram_jax.errors import MAY_PASS, RETRY_PAUSES, DamageError, exit_code, os_error_in
 
 FILES_AT_A_TIME = 8
 _HEAD_BYTES = 64  # of a record, more than precede its samples
@@ -84,7 +85,21 @@ class Signal:
         return list(zip(shards.tolist(), np.split(wanted, firsts[1:]), strict=True))
 
     def records(self, shard: int, numbers: Int64[np.ndarray, "records"]) -> dict[int, Float[np.ndarray, "C samples"]]:
-        """Returns records of a shard by their numbers in the montage; errors as in `read`."""
+        """Returns records of a shard by their numbers in the montage, after some tries where the storage fails.
+
+        Errors as in `read`.
+        """
+        for pause in (*RETRY_PAUSES, None):
+            try:
+                return self._records(shard, numbers)
+            except OSError as error:
+                if pause is None or exit_code(error) != MAY_PASS:
+                    raise
+                with self._lock:
+                    self._readers.pop(shard, None)  # one that failed goes on failing
+                time.sleep(pause)
+
+    def _records(self, shard: int, numbers: Int64[np.ndarray, "records"]) -> dict[int, Float[np.ndarray, "C samples"]]:
         first = int(self._ends[shard]) - self._lengths[shard]
         try:
             reader = self._reader(shard)

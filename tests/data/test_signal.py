@@ -1,5 +1,7 @@
 """Reading records: from many shards, side by side, and with few files open."""
 
+import errno
+import os
 import pickle
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -7,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordReader
 from made_corpora import MadeRecording, make_corpus
 
+from labram_jax.data import signal
 from labram_jax.data.signal import Stretch, read_all
+from labram_jax.errors import MAY_PASS, exit_code
 
 SHARDS = 40
 
@@ -58,6 +63,39 @@ def test_threads_read_what_one_reads(windows):
         read_all(wanted, threads)
     np.testing.assert_array_equal(out[0], expected(range(SHARDS)))
     np.testing.assert_array_equal(out[0], out[1])
+
+
+class Hiccups:
+    """Records of a shard, which the storage refuses at the first `fails` calls."""
+
+    def __init__(self, fails: int):
+        self.fails, self.tries = fails, 0
+
+    def __call__(self, path: str, **options):
+        reader, own = ArrayRecordReader(path, **options), self
+
+        class Failing:
+            def read(self, numbers):
+                own.tries += 1
+                if own.tries <= own.fails:
+                    raise RuntimeError(f"UNKNOWN: {os.strerror(errno.EIO)}; reading {path}")
+                return reader.read(numbers)
+
+        return Failing()
+
+
+def test_storage_that_hiccups_is_asked_again(windows, monkeypatch):
+    fresh = pickle.loads(pickle.dumps(windows.montages[0]))
+    monkeypatch.setattr(signal, "RETRY_PAUSES", (0.0, 0.0))
+    for fails, tries in ((2, 4), (99, 3)):
+        monkeypatch.setattr(signal, "ArrayRecordReader", hiccups := Hiccups(fails))
+        if fails == 2:
+            np.testing.assert_array_equal(fresh[7].eeg, expected([7])[0])
+        else:
+            with pytest.raises(OSError, match="Input/output error") as caught:
+                _ = fresh[8].eeg
+            assert exit_code(caught.value) == MAY_PASS and caught.value.filename.startswith(str(windows.corpus.path))
+        assert hiccups.tries == tries  # a window of two records
 
 
 def test_more_shards_can_be_read_than_files_can_be_open(windows):
