@@ -152,8 +152,19 @@ class CheckpointDirectory:
         self._saving = None
         if jax.process_index() == 0:
             shutil.rmtree(self.directory / REMOVED, ignore_errors=True)
-            if self.best is not None:
-                write_json(self.run / BEST, self.best)
+            self._write_best()
+
+    def _write_best(self) -> None:
+        """Names the best checkpoint; a file system that refuses is told, and asked again after the next checkpoint."""
+        if self.best is None:
+            return
+        try:
+            write_json(self.run / BEST, self.best)
+        except OSError as error:
+            if jax.process_count() > 1:
+                raise
+            self._say(f"{BEST} could not be written: {sentence_of(error)}")
+            self._lost = error
 
     def _lose(self, error: Exception) -> None:
         """Goes on without the checkpoint that could not be written, if that is the file system's doing."""
@@ -175,7 +186,10 @@ class CheckpointDirectory:
         self._note_best(step, metrics)
 
     def wait(self) -> None:
-        """Returns when every checkpoint is whole and best.json names the best of them; OSError if the last is lost."""
+        """Returns when every checkpoint is whole and best.json names the best of them.
+
+        Raises OSError if the last of them, or best.json, could not be written.
+        """
         self._settle()
         if self._lost is not None:
             raise self._lost

@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import jax
@@ -205,6 +206,24 @@ def test_a_full_disk_is_told_and_nothing_earlier_is_lost(disk):
     with CheckpointDirectory(disk) as again:
         jax.tree.map(np.testing.assert_array_equal, again.restore(30, abstract(state_at(0))), state_at(30))
         assert again.steps == [10, 30]
+
+
+def test_a_full_disk_that_takes_no_best_json_ends_nothing_but_the_last_wait(disk):
+    """The checkpoint is whole: training goes on, and its name is written as soon as there is room."""
+    said = []
+    checkpoints = CheckpointDirectory(disk, keep=5, selection=("auroc", "max"), say=said.append)
+    checkpoints.save(10, state_at(10), {}, {"auroc": 0.6})
+    while not (disk / "checkpoints" / "10" / "_CHECKPOINT_METADATA").exists():
+        time.sleep(0.01)
+    other = fill(disk, leave=0)
+    with pytest.raises(OSError, match="No space left") as caught:
+        checkpoints.wait()
+    assert exit_code(caught.value) == 1 and checkpoints.steps == [10] and not (disk / "best.json").exists()
+    assert len(said) == 1 and "best.json could not be written: No space left on device" in said[0]
+    other.unlink()
+    checkpoints.save(20, state_at(20), {}, {"auroc": 0.5})
+    checkpoints.close()
+    assert json.loads((disk / "best.json").read_text())["step"] == 10 and checkpoints.steps == [10, 20]
 
 
 def test_half_written_checkpoint_is_ignored_and_said(run):
