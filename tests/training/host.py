@@ -4,6 +4,7 @@ python host.py NOTES train ...
 
 A line of NOTES-PROCESS.jsonl is a batch: {"training": bool, "windows": [...]}. With STOP_AT=N the last process is
 asked to stop after N batches of training, which from then on come slowly, because that takes a second to get around.
+With PAUSE=SECONDS every batch comes slowly.
 """
 
 import json
@@ -20,7 +21,7 @@ from labram_jax.parallel.processes import PROCESS, PROCESSES
 ENDLESS = 10**6
 
 
-def noted(batches, notes: Path, stop_at: int):
+def noted(batches, notes: Path, stop_at: int, pause: float):
     """`pipeline.batches` that notes what passes by."""
 
     def noting(dataset, *arguments):
@@ -33,6 +34,7 @@ def noted(batches, notes: Path, stop_at: int):
                 if number == stop_at and os.environ[PROCESS] == str(int(os.environ[PROCESSES]) - 1):
                     signal.raise_signal(signal.SIGTERM)
                 time.sleep(0.5)
+            time.sleep(pause)
             yield batch
 
     return noting
@@ -40,5 +42,7 @@ def noted(batches, notes: Path, stop_at: int):
 
 if __name__ == "__main__":
     where = Path(f"{sys.argv[1]}-{os.environ[PROCESS]}.jsonl")
-    pipeline.batches = noted(pipeline.batches, where, int(os.environ.get("STOP_AT", 0)))
+    pipeline.batches = noted(
+        pipeline.batches, where, int(os.environ.get("STOP_AT", 0)), float(os.environ.get("PAUSE", 0))
+    )
     sys.exit(cli.main(sys.argv[2:]))
