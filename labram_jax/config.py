@@ -414,8 +414,12 @@ class FinetuningStageConfig(StageConfig):
     encoder: str = ""
     """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
     label_smoothing: float = 0.1
-    select_by: Literal["auto", "auroc", "cohen_kappa", "balanced_accuracy", "accuracy", "loss", "r2"] = "auto"
-    """Validation metric of the best model; "auto" is AUROC (binary), kappa (multi-class), R2 (regression)."""
+    select_by: Literal[
+        "auto", "loss", "auroc", "auc_pr", "balanced_accuracy", "accuracy", "cohen_kappa", "weighted_f1", "log_loss",
+        "brier", "calibration_error", "pearson_r", "r2", "rmse",
+    ] = "auto"  # fmt: skip
+    """Validation metric of the best model, one that the task has; "auto" is AUROC (binary), kappa (multi-class), R2
+    (regression), and the loss where the validation windows give that no value."""
     trainable: Literal["all", "head"] = "all"
 
     def __post_init__(self):

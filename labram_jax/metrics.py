@@ -7,12 +7,24 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import expit, softmax
 from sklearn import metrics
 
 from labram_jax.errors import InputError
 
 OneClass = Literal["omit", "zero"]
 Task = Literal["binary", "multiclass", "regression"]
+
+# What each task's scores are called, in the order of tables.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": ("balanced_accuracy", "auroc", "auc_pr", "accuracy", "log_loss", "brier", "calibration_error"),
+    "multiclass": (
+        *("balanced_accuracy", "cohen_kappa", "weighted_f1", "accuracy", "log_loss", "brier", "calibration_error"),
+    ),
+    "regression": ("pearson_r", "r2", "rmse"),
+}
+LOWER_IS_BETTER = frozenset({"loss", "log_loss", "brier", "calibration_error", "rmse"})
+CALIBRATION_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,8 @@ def binary(
     *,
     one_class: OneClass = "omit",
 ) -> Scores:
-    """Scores the probability of class 1: balanced accuracy, accuracy (threshold >= 0.5), AUROC, AUC-PR, log loss.
+    """Scores the probability of class 1: balanced accuracy, accuracy (threshold >= 0.5), AUROC, AUC-PR, log loss,
+    Brier score, expected calibration error.
 
     With one class alone among the targets AUROC and AUC-PR say nothing: "omit" leaves them out with the reason,
     "zero" is the reference's rule, which sets all four of its metrics to 0. Raises InputError for empty or
@@ -40,23 +53,21 @@ def binary(
     if not np.isin(target, (0, 1)).all():
         raise InputError("A binary score needs labels 0 and 1; leave windows without a label out.")
     predicted = (probability >= 0.5).astype(np.int64)
-    values = {"log_loss": _log_loss(target, probability, classes=2)}
-    if len(np.unique(target)) == 1:
-        if one_class == "zero":
-            return Scores(values | dict.fromkeys(("balanced_accuracy", "accuracy", "auroc", "auc_pr"), 0.0))
-        reason = f"all {len(target)} labels are {int(target[0])}"
-        undefined = {"auroc": reason, "auc_pr": reason}
-    else:
+    values = _of_probabilities(target, np.stack([1 - probability, probability], axis=1))
+    missing = undefined("binary", target)
+    if missing and one_class == "zero":
+        return Scores(values | dict.fromkeys(("balanced_accuracy", "accuracy", "auroc", "auc_pr"), 0.0))
+    if not missing:
         values["auroc"] = float(metrics.roc_auc_score(target, probability))
         values["auc_pr"] = float(metrics.average_precision_score(target, probability))
-        undefined = {}
     values["balanced_accuracy"] = _balanced_accuracy(target, predicted)
     values["accuracy"] = float(metrics.accuracy_score(target, predicted))
-    return Scores(_ordered(values, "balanced_accuracy", "auroc", "auc_pr", "accuracy", "log_loss"), undefined)
+    return Scores(_ordered("binary", values), missing)
 
 
 def multiclass(probabilities: Float[np.ndarray, "N classes"], targets: Int[np.ndarray, "N"]) -> Scores:
-    """Scores the likeliest class: balanced accuracy, unweighted Cohen's kappa, weighted F1, accuracy, log loss.
+    """Scores the likeliest class: balanced accuracy, unweighted Cohen's kappa, weighted F1, accuracy, and the
+    probabilities: log loss, Brier score (summed over the classes), expected calibration error.
 
     Balanced accuracy is the mean recall over the classes that occur among the targets. Kappa has no value when
     targets and predictions are one and the same class throughout. Raises InputError as `binary` does.
@@ -74,15 +85,14 @@ def multiclass(probabilities: Float[np.ndarray, "N classes"], targets: Int[np.nd
         "balanced_accuracy": _balanced_accuracy(target, predicted),
         "weighted_f1": float(metrics.f1_score(target, predicted, average="weighted", zero_division=0)),
         "accuracy": float(metrics.accuracy_score(target, predicted)),
-        "log_loss": _log_loss(target, probability, classes),
+        **_of_probabilities(target, probability),
     }
-    undefined = {}
+    missing = {}
     if len(np.unique(np.concatenate([target, predicted]))) == 1:
-        undefined["cohen_kappa"] = f"all labels and predictions are class {int(target[0])}"
+        missing["cohen_kappa"] = f"all labels and predictions are class {int(target[0])}"
     else:
         values["cohen_kappa"] = float(metrics.cohen_kappa_score(target, predicted))
-    names = ("balanced_accuracy", "cohen_kappa", "weighted_f1", "accuracy", "log_loss")
-    return Scores(_ordered(values, *names), undefined)
+    return Scores(_ordered("multiclass", values), missing)
 
 
 def regression(predictions: Float[np.ndarray, "N outputs"], targets: Float[np.ndarray, "N outputs"]) -> Scores:
@@ -98,17 +108,51 @@ def regression(predictions: Float[np.ndarray, "N outputs"], targets: Float[np.nd
         raise InputError("Some target values are not finite numbers: leave windows without a target out.")
     _check_finite(predicted)
     values = {"rmse": float(metrics.root_mean_squared_error(target, predicted))}
-    undefined = {}
-    if np.ptp(target, axis=0).min() == 0:
-        undefined = dict.fromkeys(("pearson_r", "r2"), "the targets of an output are all equal")
-    else:
+    missing = undefined("regression", target)
+    if not missing:
         values["r2"] = float(metrics.r2_score(target, predicted))
         if np.ptp(predicted, axis=0).min() == 0:
-            undefined["pearson_r"] = "the predictions of an output are all equal"
+            missing["pearson_r"] = "the predictions of an output are all equal"
         else:
             columns = zip(predicted.T.astype(np.float64), target.T.astype(np.float64), strict=True)
             values["pearson_r"] = float(np.mean([np.corrcoef(p, t)[0, 1] for p, t in columns]))
-    return Scores(_ordered(values, "pearson_r", "r2", "rmse"), undefined)
+    return Scores(_ordered("regression", values), missing)
+
+
+def undefined(task: Task, targets: np.ndarray) -> dict[str, str]:
+    """The metrics that say nothing of these targets, whatever is predicted, each with the reason.
+
+    Kappa is among them where all targets are one class: it is 0 then, or has no value.
+    """
+    targets = np.asarray(targets)
+    if task == "regression":
+        constant = np.ptp(_as_columns(targets), axis=0).min() == 0
+        return dict.fromkeys(("pearson_r", "r2"), "the targets of an output are all equal") if constant else {}
+    if len(np.unique(targets)) > 1:
+        return {}
+    names = ("auroc", "auc_pr") if task == "binary" else ("cohen_kappa",)
+    return dict.fromkeys(names, f"all {len(targets)} labels are {int(targets.flat[0])}")
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, "N classes"], targets: Int[np.ndarray, "N"]
+) -> float:
+    """How far the probability of the likeliest class is from the share of hits, on average over the predictions.
+
+    In 15 bins of equal width from 0 to 1 (Guo et al. 2017, arXiv 1706.04599).
+    """
+    confidence, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, confidence) - np.bincount(bins, hit)
+    return float(np.abs(gaps).sum() / len(targets))
+
+
+def probabilities_of(logits: Float[np.ndarray, "N outputs"], task: Task) -> Float[np.ndarray, "N outputs"]:
+    """Probability of class 1 [N, 1], of every class [N, classes], or the predicted values themselves, in float64."""
+    logits = np.asarray(logits, np.float64)
+    if task == "binary":
+        return expit(logits)
+    return softmax(logits, axis=1) if task == "multiclass" else logits
 
 
 def scorer(task: Task) -> Callable[[np.ndarray, np.ndarray], Scores]:
@@ -159,13 +203,17 @@ def _balanced_accuracy(targets: np.ndarray, predicted: np.ndarray) -> float:
         return float(metrics.balanced_accuracy_score(targets, predicted))
 
 
-def _log_loss(targets: np.ndarray, probabilities: np.ndarray, classes: int) -> float:
-    if probabilities.ndim == 1:
-        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+def _of_probabilities(targets: np.ndarray, probabilities: Float[np.ndarray, "N classes"]) -> dict[str, float]:
+    """What the probabilities themselves are worth, whichever of them is the largest."""
     # Float32 softmax sums to 1 only to its own rounding, about which scikit-learn would warn.
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return float(metrics.log_loss(targets, probabilities, labels=np.arange(classes)))
+    labels = np.arange(probabilities.shape[1])
+    return {
+        "log_loss": float(metrics.log_loss(targets, probabilities, labels=labels)),
+        "brier": float(metrics.brier_score_loss(targets, probabilities, labels=labels)),
+        "calibration_error": expected_calibration_error(probabilities, targets),
+    }
 
 
-def _ordered(values: dict[str, float], *names: str) -> dict[str, float]:
-    return {name: values[name] for name in names if name in values}
+def _ordered(task: Task, values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in METRICS[task] if name in values}

@@ -65,6 +65,11 @@ def _train(config: AnyStageConfig, stop: StopRequest, **shown: bool | int) -> tr
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
     notes = [reader.counts, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
+    if isinstance(stage, FinetuningStage):
+        reader.labels(config.data.test_split)  # a split that cannot be scored is refused before the first step
+        validation = reader.labels(config.data.validation_split)
+        stage, note = (stage, None) if validation is None else stage.selecting_on(validation)
+        notes += [note] if note else []
     if isinstance(stage, PretrainingStage):
         kept, note = kept_codes(stage, corpora)
         notes += [note] if note else []

@@ -70,6 +70,35 @@ def test_log_loss_equals_cross_entropy_of_the_logits(golden):
     assert binary.values["log_loss"] == pytest.approx(float(arrays["losses/bce_value"]), rel=1e-5)
 
 
+def test_calibration_is_that_of_the_bins():
+    """Four predictions of .9, three right; two of .6, none right: gaps of .15 and .6, weighed by their numbers."""
+    probability, target = np.array([0.9] * 4 + [0.6] * 2), np.array([1, 1, 1, 0, 0, 0])
+    values = metrics.binary(probability, target).values
+    assert values["calibration_error"] == pytest.approx((4 * 0.15 + 2 * 0.6) / 6)
+    assert values["brier"] == pytest.approx(np.mean((probability - target) ** 2))
+    both = metrics.multiclass(np.stack([1 - probability, probability], axis=1), target).values
+    assert both["calibration_error"] == pytest.approx(values["calibration_error"])
+    three = metrics.multiclass(np.array([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]), np.array([0, 1])).values
+    assert three["brier"] == pytest.approx((0.5**2 + 0.3**2 + 0.2**2) / 2)
+    assert three["calibration_error"] == pytest.approx(0.25)
+
+
+def test_logits_become_what_is_scored():
+    logits = np.array([[40.0], [-40.0], [0.0]], np.float32)
+    found = metrics.probabilities_of(logits, "binary")
+    assert found.dtype == np.float64 and found[:, 0].tolist() == expit(logits[:, 0].astype(float)).tolist()
+    assert metrics.probabilities_of(np.zeros((1, 4)), "multiclass").tolist() == [[0.25] * 4]
+    assert metrics.probabilities_of(logits, "regression").tolist() == logits.tolist()
+
+
+@pytest.mark.parametrize("task", metrics.METRICS)
+def test_every_task_has_the_metrics_that_it_says(task):
+    targets = np.array([0.0, 1.0, 2.0]) if task == "regression" else np.array([0, 1, 0])
+    predictions = np.array([0.2, 0.7, 0.4]) if task != "multiclass" else np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]])
+    found = metrics.scorer(task)(predictions, targets)
+    assert tuple(found.values) == metrics.METRICS[task] and not found.undefined
+
+
 def test_kappa_of_one_class_throughout_has_no_value():
     scores = metrics.multiclass(np.eye(3)[[1, 1, 1]], np.array([1, 1, 1]))
     assert "cohen_kappa" not in scores.values

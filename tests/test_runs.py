@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from made_corpora import MadeRecording, make_corpus
 from sentences import refuses
 from small_runs import (
     CODES,
@@ -148,6 +149,46 @@ def test_labels_decide_what_a_classifier_puts_out(tmp_path):
 def test_best_model_by_the_metric_asked_for(tmp_path, corpus, metric, direction):
     stage = make_stage(finetuning_config(tmp_path, [corpus.path], select_by=metric), [corpus], 1)
     assert stage.selection == (metric, direction)
+
+
+def test_a_metric_that_the_task_lacks_is_refused_before_anything_is_written(tmp_path, corpus):
+    three = write_corpus(tmp_path / "three", MONTAGES[:1], {"train": 3, "validation": 3}, classes=3)
+    vector = write_corpus(tmp_path / "vector", MONTAGES[:1], {"train": 3, "validation": 3}, label="vector")
+    for own, metric, sentence in (
+        (three, "auroc", "'auroc', which a task of 3 classes does not have: choose one of loss, balanced_accuracy, coh"),
+        (corpus, "cohen_kappa", "'cohen_kappa', which a task of two classes does not have: .* auroc"),
+        (vector, "accuracy", "'accuracy', which a task of regression does not have: .* pearson_r, r2, rmse"),
+    ):
+        with refuses(sentence):
+            train(finetuning_config(tmp_path / "run", [own.path], select_by=metric))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_validation_cannot_define_is_replaced_or_refused(tmp_path):
+    """One validation window is of one class alone."""
+    corpus = write_corpus(tmp_path / "one", MONTAGES[:1], {"train": 6, "validation": 1})
+    config = finetuning_config(tmp_path / "run", [corpus.path], select_by="auroc")
+    with refuses(r"'auroc', which has no value on the validation windows \(all 1 labels are 0\): choose another"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    stage = make_stage(replace(config, select_by="auto"), [corpus], 1)
+    assert stage.selection == ("auroc", "max")
+    replaced, told = stage.selecting_on(np.array([1, 1]))
+    assert replaced.selection == ("loss", "min") and replaced.config.select_by == "loss"
+    assert "the best checkpoint is chosen by its loss, since auroc has no value" in told
+    assert stage.selecting_on(np.array([0, 1])) == (stage, None) and stage.selection == ("auroc", "max")
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_without_labels_is_refused_before_the_training(split, tmp_path):
+    recordings = [
+        MadeRecording(name, name, ["O1", "O2"], np.random.default_rng(0).normal(size=(2, 1200)) * 10, spans)
+        for name, spans in (("a", [(0, 2, "train", 0), (2, 4, "train", 1)]), ("b", [(0, 6, split, None)]))
+    ]
+    corpus = make_corpus(tmp_path / "some", recordings, window_seconds=2)
+    with refuses(f"No window of the split '{split}' has a label, so that nothing can be scored on it"):
+        train(finetuning_config(tmp_path / "run", [corpus.path]))
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_compiled_is_kept_unless_the_user_says_where(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from labram_jax.data import pipeline
 from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
+from labram_jax.data.schema import NO_CLASS
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 
@@ -117,6 +118,23 @@ class BatchReader:
             recording, start = montage.name(placement.window)
             found.append({"corpus": str(own.corpus.path), "recording": recording, "start_seconds": start})
         return found
+
+    def labels(self, name: str) -> np.ndarray | None:
+        """Labels of the windows of a split that have one; None where it is not asked for or no corpus has it.
+
+        Raises InputError where it has windows and none has a label.
+        """
+        windows = windows_of(self.data, self.corpora, name) if name else []
+        if not any(map(len, windows)):
+            return None
+        labels = np.concatenate([montage.index.window_labels() for own in windows for montage in own.montages])
+        known = np.isfinite(labels).all(axis=1) if labels.ndim == 2 else labels != NO_CLASS
+        if not known.any():
+            raise InputError(
+                f"No window of the split {name!r} has a label, so that nothing can be scored on it: give its spans "
+                "labels, or train without it (an empty data.validation_split, data.test_split)."
+            )
+        return labels[known]
 
     def split(self, name: str) -> Callable[[], Iterator[pipeline.Batch]] | None:
         """One pass over a split; None where it is not asked for or no corpus has it."""

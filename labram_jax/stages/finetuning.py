@@ -1,7 +1,9 @@
 """The fine-tuning stage: a classifier or regressor on labelled windows."""
 
+import copy
+import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax import metrics
 from labram_jax.config import FinetuningStageConfig
+from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel
 from labram_jax.models.encoder import branch_factors
 from labram_jax.models.patches import empty_batch
@@ -84,6 +87,26 @@ class FinetuningStage(Stage):
         self.encoder_params = encoder_params
         self.selection = selection_of(config)
 
+    def selecting_on(self, labels: np.ndarray) -> tuple["FinetuningStage", str | None]:
+        """This stage with a selection that validation windows of these labels can make, and what to tell of it.
+
+        Where they give AUROC, kappa or R2 no value, the loss takes the place of one that was not asked for by name;
+        one that was is refused (InputError).
+        """
+        metric, _ = self.selection
+        reason = metrics.undefined(task_of(self.config), labels).get(metric)
+        if reason is None:
+            return self, None
+        if self.config.select_by != "auto":
+            raise InputError(
+                f"select_by is {metric!r}, which has no value on the validation windows ({reason}): choose another, "
+                "such as loss, or give them all classes."
+            )
+        stage = copy.copy(self)
+        stage.config = dataclasses.replace(self.config, select_by="loss")
+        stage.selection = selection_of(stage.config)
+        return stage, f"the best checkpoint is chosen by its loss, since {metric} has no value on validation: {reason}"
+
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch())
 
@@ -141,22 +164,21 @@ def predictions_of(statistics: Statistics) -> Predictions:
     return Predictions(logits[known], labels[known], windows[known], corpora[known])
 
 
-def selection_of(config: FinetuningStageConfig) -> tuple[str, str]:
-    """Validation metric of the best model and its better direction."""
+def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "min"]]:
+    """Validation metric of the best model and its better direction; InputError where the task has no such metric."""
+    task = task_of(config)
     automatic = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
-    metric = automatic[task_of(config)] if config.select_by == "auto" else config.select_by
-    return metric, "min" if metric == "loss" else "max"
+    metric = automatic[task] if config.select_by == "auto" else config.select_by
+    if metric not in (known := ("loss", *metrics.METRICS[task])):
+        what = {"binary": "of two classes", "multiclass": f"of {config.model.outputs} classes"}.get(task, "of regression")
+        raise InputError(
+            f"select_by is {metric!r}, which a task {what} does not have: choose one of {', '.join(known)}."
+        )
+    return metric, "min" if metric in metrics.LOWER_IS_BETTER else "max"
 
 
 def task_of(config: FinetuningStageConfig) -> metrics.Task:
     return metrics.task_of(config.model.outputs, config.model.task == "regression")
-
-
-def probabilities_of(logits: Float[np.ndarray, "N outputs"], task: metrics.Task) -> np.ndarray:
-    """Probability of class 1 [N, 1], of every class [N, classes], or the predicted values themselves."""
-    if task == "binary":
-        return np.asarray(jax.nn.sigmoid(logits))
-    return np.asarray(jax.nn.softmax(logits, axis=-1)) if task == "multiclass" else logits
 
 
 def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[str, float]:
@@ -164,5 +186,5 @@ def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[s
     logits, labels = predictions.logits[None], predictions.labels[None]
     task = task_of(config)
     loss = regression_loss(logits, labels) if task == "regression" else classification_loss(logits, labels)
-    scores = metrics.scorer(task)(probabilities_of(predictions.logits, task), predictions.labels)
+    scores = metrics.scorer(task)(metrics.probabilities_of(predictions.logits, task), predictions.labels)
     return {"loss": float(loss), **scores.values}
