@@ -134,9 +134,7 @@ def undefined(task: Task, targets: np.ndarray) -> dict[str, str]:
     return dict.fromkeys(names, f"all {len(targets)} labels are {int(targets.flat[0])}")
 
 
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, "N classes"], targets: Int[np.ndarray, "N"]
-) -> float:
+def expected_calibration_error(probabilities: Float[np.ndarray, "N classes"], targets: Int[np.ndarray, "N"]) -> float:
     """How far the probability of the likeliest class is from the share of hits, on average over the predictions.
 
     In 15 bins of equal width from 0 to 1 (Guo et al. 2017, arXiv 1706.04599).

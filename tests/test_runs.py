@@ -155,7 +155,11 @@ def test_a_metric_that_the_task_lacks_is_refused_before_anything_is_written(tmp_
     three = write_corpus(tmp_path / "three", MONTAGES[:1], {"train": 3, "validation": 3}, classes=3)
     vector = write_corpus(tmp_path / "vector", MONTAGES[:1], {"train": 3, "validation": 3}, label="vector")
     for own, metric, sentence in (
-        (three, "auroc", "'auroc', which a task of 3 classes does not have: choose one of loss, balanced_accuracy, coh"),
+        (
+            three,
+            "auroc",
+            "'auroc', which a task of 3 classes does not have: choose one of loss, balanced_accuracy, coh",
+        ),
         (corpus, "cohen_kappa", "'cohen_kappa', which a task of two classes does not have: .* auroc"),
         (vector, "accuracy", "'accuracy', which a task of regression does not have: .* pearson_r, r2, rmse"),
     ):

@@ -170,7 +170,9 @@ def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "mi
     automatic = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
     metric = automatic[task] if config.select_by == "auto" else config.select_by
     if metric not in (known := ("loss", *metrics.METRICS[task])):
-        what = {"binary": "of two classes", "multiclass": f"of {config.model.outputs} classes"}.get(task, "of regression")
+        what = {"binary": "of two classes", "multiclass": f"of {config.model.outputs} classes"}.get(
+            task, "of regression"
+        )
         raise InputError(
             f"select_by is {metric!r}, which a task {what} does not have: choose one of {', '.join(known)}."
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from labram_jax.errors import InputError
 from labram_jax.parallel.sharding import put_batch
-from labram_jax.stages.stage import Statistics
+from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.program import Program
 from labram_jax.training.readback import Readback
 
@@ -23,9 +23,25 @@ def evaluate(
     batches: HostBatches,
     stopping: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
-    """Metrics of a stage over all `batches`, the same on every process; None if it was stopped. See `collect`."""
+    """Metrics of a stage over all `batches`, the same on every process; None if it was stopped. See `collect`.
+
+    Raises InputError where one is not finite: no checkpoint could be chosen by it.
+    """
     statistics = collect(program, variables, frozen, batches, stopping)
-    return None if statistics is None else program.stage.summarise(statistics)
+    return None if statistics is None else summarise(program.stage, statistics)
+
+
+def summarise(stage: Stage, statistics: Statistics) -> dict[str, float]:
+    """What a stage makes of its statistics; raises InputError where a metric is not finite."""
+    scores = stage.summarise(statistics)
+    for name, value in scores.items():
+        if not np.isfinite(value):
+            raise InputError(
+                f"the {name} of the evaluated windows is {value}, though their EEG is finite: the training has "
+                "diverged, so use an earlier checkpoint, lower optimizer.learning_rate or lengthen "
+                "optimizer.warmup_epochs."
+            )
+    return scores
 
 
 def collect(

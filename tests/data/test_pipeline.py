@@ -7,6 +7,7 @@ from made_corpora import make_corpus as build_corpus
 
 from labram_jax.data import pipeline
 from labram_jax.data.schema import QualityLimits
+from labram_jax.data.signal import Signal
 from labram_jax.errors import DamageError, InputError
 from labram_jax.montage import ELECTRODES
 
@@ -184,6 +185,25 @@ def test_a_damaged_shard_is_told_from_a_reading_thread(corpora):
     shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DamageError, match=r"recording 'test5' at 0 s: 1 of 10 windows are damaged so far, and data\."):
         list(pipeline.batches(dataset, threads=1))  # of several threads, another one may count too meanwhile
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_samples_that_are_not_finite_are_damage(value, corpora, monkeypatch):
+    decode = Signal._decode
+
+    def decoded(signal, record):
+        eeg = decode(signal, record).copy()
+        eeg[1, 7] = value if b"test5" in record else eeg[1, 7]
+        return eeg
+
+    monkeypatch.setattr(Signal, "_decode", decoded)
+    dataset = pipeline.evaluation(of(corpora, "test"), **SHAPE)
+    with pytest.raises(
+        DamageError, match=r"not finite \(in record .*, in the recording 'test5' at 0 s: 1 of 10 windows"
+    ):
+        list(pipeline.batches(dataset, threads=1))
+    with pytest.raises(DamageError, match=r"5ch/pieces-signal.* holds samples that are not finite"):
+        list(corpora[1].windows("test", 2))
 
 
 def test_damaged_windows_are_left_out_up_to_a_share(corpora, capsys):

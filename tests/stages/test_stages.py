@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sentences import refuses
 from small_runs import (
     CODES,
     MONTAGES,
@@ -373,6 +374,15 @@ def test_predictions_come_in_order_and_are_those_of_the_classifier(tmp_path, cor
     expected = binary(1 / (1 + np.exp(-predictions.logits)), predictions.labels).values
     assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     assert scores["loss"] == pytest.approx(scores["log_loss"], rel=1e-5)
+
+
+def test_scores_that_are_not_finite_are_said_and_choose_nothing(tmp_path, corpus, trained_tokenizer):
+    stage = make_stage(tokenizer_config(tmp_path, [corpus.path]), [corpus], STEPS_PER_EPOCH)
+    program, variables = programs_of(stage), jax.tree.map(np.copy, trained_tokenizer.variables)
+    jax.tree.map(lambda leaf: leaf.fill(np.nan), variables["params"]["decoder"])
+    batches = batches_of(stage.config, [corpus], "validation")[:1]
+    with refuses("the loss of the evaluated windows is nan, though their EEG is finite: the training has diverged"):
+        evaluate(program, *program.put_model(variables), batches)
 
 
 def test_windows_without_a_label_count_for_nothing(tmp_path, corpus, trained_classifier):
