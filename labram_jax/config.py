@@ -45,6 +45,9 @@ class EncoderConfig:
     drop_path: float = 0.0
     class_position: Literal["class_row", "first_electrode"] = "class_row"
     initialisation: Literal["tokenizer", "pretraining"] = "tokenizer"
+    amplitude: bool = False
+    """Add a linear map of each patch's log amplitude, which the group normalisation takes away, to its embedding. It
+    starts at zero, so that weights trained without it give what they gave."""
 
     def __post_init__(self):
         _require(
@@ -112,6 +115,9 @@ class TokenizerConfig:
     decoder: EncoderConfig = EncoderConfig(depth=3, qkv_bias=True, qk_norm=False, layer_scale=0.0)
     quantizer: QuantizerConfig = QuantizerConfig()
 
+    def __post_init__(self):
+        _require(not self.decoder.amplitude, "decoder.amplitude cannot be: a decoder sees codes and no patches.")
+
 
 @dataclass(frozen=True)
 class MaskedModelConfig:
@@ -123,19 +129,24 @@ class MaskedModelConfig:
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """The fine-tuned model: an encoder, pooling, and a linear head of 1..n outputs.
+    """The fine-tuned model: an encoder, a readout, and a linear head of 1..n outputs.
 
-    One output is a binary classifier (sigmoid) unless `task` is "regression".
+    One output is a binary classifier (sigmoid) unless `task` is "regression". `pooling` makes what the head sees of a
+    window: the mean over patches (the reference's); the class token; the mean over time of each of its electrodes, with
+    a linear map for each row of the electrode vocabulary, whose values are summed, so that an electrode that a window
+    lacks adds nothing; or, by attention, a mean weighted by a learned query, which starts as the plain mean.
     """
 
     encoder: EncoderConfig = EncoderConfig()
     outputs: int = 1
-    pooling: Literal["mean", "class_token"] = "mean"
+    pooling: Literal["mean", "class_token", "electrodes", "attention"] = "mean"
     task: Literal["classification", "regression"] = "classification"
     head_scale: float = 0.001
     """Factor on the fresh head's weights."""
     classes: tuple[str, ...] = ()
     """Class names in label order, for tables and figures."""
+    amplitude: bool = False
+    """Show the head the log amplitude of each electrode too, by the same rule for those that a window lacks."""
 
     def __post_init__(self):
         _require(self.outputs >= 1, f"a classifier needs at least 1 output, not {self.outputs}.")

@@ -69,7 +69,8 @@ def _what(model) -> str:
 
 def _model_lines(model) -> list[str]:
     def encoder(name, config):
-        return f"{name}: {config.depth} blocks, width {config.width}, {config.heads} heads"
+        amplitude = ", with the amplitude of patches" if config.amplitude else ""
+        return f"{name}: {config.depth} blocks, width {config.width}, {config.heads} heads{amplitude}"
 
     lines = [encoder("encoder", model.encoder)]
     if isinstance(model, TokenizerConfig):
@@ -79,7 +80,8 @@ def _model_lines(model) -> list[str]:
         lines.append(f"predicts {model.codes:,} codes")
     else:
         names = f" ({', '.join(model.classes)})" if model.classes else ""
-        lines.append(f"{model.task}, {model.outputs} output(s){names}, pooling by {model.pooling.replace('_', ' ')}")
+        readout = f"pooling by {model.pooling.replace('_', ' ')}" + ", with amplitudes" * model.amplitude
+        lines.append(f"{model.task}, {model.outputs} output(s){names}, {readout}")
     return lines
 
 

@@ -209,9 +209,9 @@ def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> Finetun
 
 def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
     """The size and the options that weights depend on from `source`; how it is fine-tuned from `wanted`."""
-    own = {name: getattr(wanted, name) for name in ("drop_path", "class_position", "initialisation", "qkv_bias")}
-    # Biases of q and v may start fresh, but those that were trained are never dropped.
-    own["qkv_bias"] |= source.qkv_bias
+    own = {name: getattr(wanted, name) for name in ("drop_path", "class_position", "initialisation")}
+    # Biases of q and v and the map of the amplitude may start fresh, but those that were trained are never dropped.
+    own |= {name: getattr(wanted, name) or getattr(source, name) for name in ("qkv_bias", "amplitude")}
     return dataclasses.replace(source, **own)
 
 

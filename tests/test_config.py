@@ -43,6 +43,7 @@ IMPOSSIBLE = [
     (QuantizerConfig, {"codes": 1}, "at least 2 codes, not 1"),
     (QuantizerConfig, {"dimension": 1}, "dimension of at least 2, not 1"),
     (QuantizerConfig, {"decay": 1.0}, r"decay 1.0 must lie in \[0, 1\)"),
+    (TokenizerConfig, {"decoder": EncoderConfig(amplitude=True)}, "a decoder sees codes and no patches"),
     (ClassifierConfig, {"outputs": 0}, "at least 1 output, not 0"),
     (ComputeConfig, {"unroll": 0}, "compute.unroll must be at least 1, not 0"),
     (ComputeConfig, {"code_chunk": 0}, "compute.code_chunk must be at least 1, not 0"),

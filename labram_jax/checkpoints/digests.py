@@ -23,6 +23,8 @@ Words = UInt32[Array | np.ndarray, "..."]
 _MULTIPLIERS = (0x9E3779B1, 0x85EBCA77)
 # Words that are digested at one time on the host, where no compiler saves the intermediate arrays.
 _CHUNK = 2**16
+# Options that configurations did not have when models were first known by their digests, as they are when off.
+LATER = (("amplitude", False),)
 
 
 def digests(items: Mapping[str, PyTree]) -> dict[str, str]:
@@ -55,8 +57,17 @@ def sha256_digests(items: Mapping[str, PyTree]) -> dict[str, str]:
 
 def model_digest(variables: PyTree, config: Mapping[str, Any]) -> str:
     """One sha256 of a model, wherever it was read from: of its variables and its configuration as plain data."""
-    content = json.dumps([sha256_digests({"model": variables}), config], sort_keys=True)
+    content = json.dumps([sha256_digests({"model": variables}), _without_later(config)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _without_later(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without the options of `LATER` that are off, so that a model keeps the digest it had."""
+    return {
+        name: _without_later(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if (name, value) not in LATER
+    }
 
 
 def _sha256(array: np.ndarray) -> str:

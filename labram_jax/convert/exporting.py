@@ -46,8 +46,27 @@ def unused_tensors(config: ModelConfig) -> dict[str, np.ndarray]:
     return tensors
 
 
+def check_holdable(config: ModelConfig) -> None:
+    """Raises InputError for what no class of PyTorch has a place for."""
+    encoder = config.encoder
+    reasons = {"encoder.amplitude": encoder.amplitude}
+    if isinstance(config, ClassifierConfig):
+        reasons |= {f"pooling {config.pooling!r}": config.pooling not in ("mean", "class_token")}
+        reasons |= {"the amplitude of each electrode": config.amplitude}
+    found = [name for name, holds in reasons.items() if holds]
+    if found:
+        raise InputError(
+            f"The model has {' and '.join(found)}, for which neither the official classes nor braindecode's have "
+            "a place: use it as it is (labram_jax.load), or train one without."
+        )
+
+
 def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig) -> None:
-    """Writes a safetensors file of official names; raises InputError if there is something at `path` already."""
+    """Writes a safetensors file of official names.
+
+    Raises InputError if there is something at `path` already, and for a model that official names cannot hold.
+    """
+    check_holdable(config)
     _check_free(path)
     tensors = {**to_official(variables, config), **unused_tensors(config)}
     part = path.with_name(path.name + ".part")
@@ -71,6 +90,7 @@ def write_braindecode(
         pooling: how an encoder's tokens become a feature; a classifier has its own.
     """
     _check_free(path)
+    check_holdable(config)
     if isinstance(config, TokenizerConfig):
         raise InputError("braindecode has no tokenizer: export it to a .safetensors file of official names.")
     official, classifier, outputs = _fine_tuning_tensors(variables, config, pooling)

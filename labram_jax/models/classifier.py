@@ -1,35 +1,68 @@
-"""The fine-tuned model: encoder, pooling per segment, and a linear head."""
+"""The fine-tuned model: encoder, a readout of every segment, and linear heads."""
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from labram_jax.config import ClassifierConfig, ComputeConfig
 from labram_jax.models.encoder import Encoder
-from labram_jax.models.layers import Linear, layer_norm, normal_initializer, scaled
+from labram_jax.models.layers import Linear, layer_norm, normal_initializer, parameter_dtype, scaled
 from labram_jax.models.patches import PatchBatch
+from labram_jax.models.readout import (
+    USUAL_ELECTRODES,
+    ElectrodeHead,
+    Readout,
+    attention_mean,
+    electrode_means,
+    log_amplitude,
+)
 from labram_jax.models.segments import segment_mean
 
 
 class ClassifierModel(nn.Module):
-    """Logits of every segment. Mean pooling takes the mean first and then the norm, as the reference does."""
+    """Logits of every segment. Means are taken first and then the norm, as the reference does."""
 
     config: ClassifierConfig
     compute: ComputeConfig = ComputeConfig()
 
     def setup(self):
         config, compute = self.config, self.compute
-        width = config.encoder.width
-        weights = scaled(normal_initializer(config.encoder.initialisation), config.head_scale)
-        self.encoder = Encoder(config.encoder, compute)
+        encoder, outputs = config.encoder, config.outputs
+        weights = scaled(normal_initializer(encoder.initialisation), config.head_scale)
+        self.encoder = Encoder(encoder, compute)
         self.norm = layer_norm(compute)
-        self.head = Linear((width, config.outputs), ("width", None), compute, weights)
+        if config.pooling == "electrodes":
+            self.head = ElectrodeHead(encoder.width, outputs, compute, weights, USUAL_ELECTRODES)
+        else:
+            self.head = Linear((encoder.width, outputs), ("width", None), compute, weights)
+        if config.pooling == "attention":
+            shape = (encoder.heads, encoder.width // encoder.heads)
+            self.query = self.param("query", nn.initializers.zeros, shape, parameter_dtype(compute))
+        if config.amplitude:
+            self.amplitude_head = ElectrodeHead(1, outputs, compute, weights, use_bias=False)
+
+    def readout(self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None) -> Readout:
+        """What the heads see."""
+        classes, tokens = self.encoder(batch, branch_factors)
+        amplitude = present = None
+        if self.config.pooling == "electrodes":
+            means, present = electrode_means(tokens, batch)
+            pooled = self.norm(means) * present[..., None]
+        elif self.config.pooling == "attention":
+            pooled = self.norm(attention_mean(tokens, self.norm(tokens), self.query, batch))
+        else:
+            pooled = self.norm(
+                classes if self.config.pooling == "class_token" else segment_mean(tokens, batch.membership)
+            )
+        if self.config.amplitude:
+            means, present = electrode_means(log_amplitude(batch.patches)[..., None], batch)
+            amplitude = means[..., 0]
+        return Readout(pooled, amplitude, present)
 
     def pooled(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
-    ) -> Float[Array, "B S D"]:
-        """The feature of every segment that the head sees."""
-        classes, tokens = self.encoder(batch, branch_factors)
-        return self.norm(classes if self.config.pooling == "class_token" else segment_mean(tokens, batch.membership))
+    ) -> Float[Array, "B S D"] | Float[Array, "B S R D"]:
+        """The feature of every segment, or of each of its electrodes, that the head sees."""
+        return self.readout(batch, branch_factors).pooled
 
     def tokens(self, batch: PatchBatch) -> tuple[Float[Array, "B S D"], Float[Array, "B L D"]]:
         """Class tokens and patch tokens after the last block, without the norm."""
@@ -38,4 +71,9 @@ class ClassifierModel(nn.Module):
     def __call__(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
     ) -> Float[Array, "B S outputs"]:
-        return self.head(self.pooled(batch, branch_factors))
+        seen = self.readout(batch, branch_factors)
+        own = (seen.pooled, seen.present) if self.config.pooling == "electrodes" else (seen.pooled,)
+        logits = self.head(*own)
+        if self.config.amplitude:
+            logits = logits + self.amplitude_head(seen.amplitude[..., None], seen.present)
+        return logits

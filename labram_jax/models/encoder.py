@@ -11,6 +11,7 @@ from labram_jax.models.attention import TokenSegments
 from labram_jax.models.block import Block
 from labram_jax.models.layers import Linear, named, normal_initializer, parameter_dtype, uniform_initializer
 from labram_jax.models.patches import PatchBatch
+from labram_jax.models.readout import log_amplitude
 from labram_jax.models.temporal_convolution import TemporalConvolution
 
 
@@ -60,6 +61,10 @@ class Encoder(nn.Module):
         config, compute = self.config, self.compute
         if self.code_dimension is None:
             self.temporal_convolution = TemporalConvolution(config, compute)
+            if config.amplitude:
+                zeros = nn.with_logical_partitioning(nn.initializers.zeros, ("width",))
+                stored = parameter_dtype(compute)
+                self.amplitude_embedding = self.param("amplitude_embedding", zeros, (config.width,), stored)
         else:
             initial = uniform_initializer(self.code_dimension)
             shape, names = (self.code_dimension, config.width), ("code_dim", "width")
@@ -87,6 +92,8 @@ class Encoder(nn.Module):
     def embed(self, batch: PatchBatch) -> Float[Array, "B L D"]:
         """Embeddings of the patches, before any address is added."""
         embeddings = self.temporal_convolution(batch.patches, batch.membership)
+        if self.config.amplitude:
+            embeddings = embeddings + log_amplitude(batch.patches)[..., None] * self.amplitude_embedding
         return named(embeddings, "rows", "tokens", "features")
 
     def project_codes(self, codes: Float[Array, "B L d"]) -> Float[Array, "B L D"]:

@@ -10,6 +10,7 @@ from labram_jax.config import (
     PATCH_SAMPLES,
     TIME_ROWS,
     AnyStageConfig,
+    ClassifierConfig,
     ComputeConfig,
     DataConfig,
     EncoderConfig,
@@ -134,8 +135,29 @@ def _start_codebook(config: TokenizerStageConfig, shape: Shape) -> Iterator[Prod
 def _finetuning(config: FinetuningStageConfig, shape: Shape, trained: bool) -> Iterator[Product]:
     encoder, inputs = config.model.encoder, trained and config.trainable == "all"
     yield from _encoder(encoder, config.compute, shape, shape, trained=inputs)
-    windows, outputs = shape.rows * shape.segments, config.model.outputs
-    yield from linear("classifier", windows, encoder.width, outputs, trained=trained, inputs=inputs)
+    yield from _heads(config.model, shape, trained, inputs)
+
+
+def _heads(model: ClassifierConfig, shape: Shape, trained: bool, inputs: bool) -> Iterator[Product]:
+    """Readout and linear maps; `inputs`: the gradient goes on into the encoder."""
+    windows, width, outputs = shape.rows * shape.segments, model.encoder.width, model.outputs
+    by_electrode = model.pooling == "electrodes"
+    seen = ELECTRODE_ROWS * width if by_electrode else width
+    for features, learnt in ((width, inputs),) * by_electrode + ((1, False),) * model.amplitude:
+        yield from _electrode_means(shape, features, learnt)
+        yield from linear("classifier", windows, ELECTRODE_ROWS, outputs, trained=trained, inputs=False, exact=True)
+    # Of electrodes' means the norm is trained with the head.
+    yield from linear("classifier", windows, seen, outputs, trained=trained, inputs=inputs)
+    if model.amplitude:
+        yield from linear("classifier", windows, ELECTRODE_ROWS, outputs, trained=trained, inputs=False)
+
+
+def _electrode_means(shape: Shape, features: int, trained: bool) -> Iterator[Product]:
+    places = shape.segments * ELECTRODE_ROWS
+    one = Product("classifier", places, shape.slots, features, shape.rows, exact=True)
+    yield one
+    if trained:
+        yield dataclasses.replace(one, rows=shape.slots, inner=places, when="backward")
 
 
 def _latents(

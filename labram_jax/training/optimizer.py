@@ -16,7 +16,7 @@ PyTree = Any
 Schedule = Callable[[Int[Array, ""] | int], Float[Array, ""]]
 
 DECAYED_LEAVES = ("kernel", "mask_token")
-BOTTOM_LEAVES = ("class_token", "electrode_embedding", "temporal_convolution")
+BOTTOM_LEAVES = ("class_token", "electrode_embedding", "temporal_convolution", "amplitude_embedding")
 
 
 def warmup_cosine(
@@ -54,9 +54,9 @@ def decay_mask(params: PyTree) -> PyTree:
 def layer_scales(params: PyTree, depth: int, layer_decay: float, time_embedding_layer: str = "top") -> PyTree:
     """Factor on the learning rate of every parameter: `layer_decay ** (depth + 1 - layer)`.
 
-    Layer 0 is what comes before the blocks (class token, electrode embedding, temporal convolution), block i is
-    layer i + 1, and everything else is layer `depth + 1`: heads, last norms, and the time embedding too unless
-    `time_embedding_layer` is "bottom". Leaves are float64 that broadcast against the parameters; scanned blocks
+    Layer 0 is what comes before the blocks (class token, embeddings of electrodes and amplitude, temporal convolution),
+    block i is layer i + 1, and everything else is layer `depth + 1`: heads, last norms, and the time embedding too
+    unless `time_embedding_layer` is "bottom". Leaves are float64 that broadcast against the parameters; scanned blocks
     get one factor for each index of their leading axis.
     """
 

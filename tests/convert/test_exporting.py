@@ -1,5 +1,6 @@
 """What goes out comes back bit by bit, under the names that PyTorch tools expect."""
 
+import functools
 import json
 
 import jax
@@ -91,6 +92,16 @@ def test_what_cannot_be_written_leaves_nothing_behind(models, tmp_path):
     variables, config = models["vqnsp"]
     with refuses("braindecode has no tokenizer"):
         write_braindecode(tmp_path / "folder", variables, config, seconds=15)
+    for option in (
+        {"pooling": "electrodes"},
+        {"pooling": "attention"},
+        {"amplitude": True},
+        {"encoder.amplitude": True},
+    ):
+        other = replace(models["mean"][1], **option)
+        for write in (write_official, functools.partial(write_braindecode, seconds=15)):
+            with refuses("neither the official classes nor braindecode's have a place"):
+                write(tmp_path / "model.safetensors", models["mean"][0], other)
     with refuses("17 s cannot be exported"):
         write_braindecode(tmp_path / "folder", *models["mean"], seconds=17)
     with refuses("There is no directory"):

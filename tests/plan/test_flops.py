@@ -20,6 +20,7 @@ CONFIGS = {
     "pretraining": pretraining_config("run", [], ""),
     "fine-tuning": finetuning_config("run", []),
     "fine-tuning the head": finetuning_config("run", [], trainable="head"),
+    "fine-tuning electrodes": finetuning_config("run", [], **{"model.pooling": "electrodes", "model.amplitude": True}),
 }
 TOKENIZER = small_tokenizer()
 
