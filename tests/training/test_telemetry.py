@@ -38,6 +38,7 @@ def test_interval_gives_means_and_leaves_the_first_program_out_of_the_speed(cloc
     values, seconds = interval.close(waited=3.25)
     assert seconds == 1.0 and values == {
         "loss": 1.5,
+        "skipped_steps": 0,
         "step_seconds": 0.5,
         "data_wait_seconds": 0.125,
         "patches_per_second": 20.0,
