@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from labram_jax.cli import program
 from labram_jax.config import (
@@ -123,9 +124,11 @@ def loader(rows: slice = slice(None), slow: float = 0.0, end: int = 10**6, stuck
     return from_step
 
 
-def train_toy(config, poison=MappingProxyType({}), reading=MappingProxyType({}), **options) -> TrainingResult:
+def train_toy(
+    config, poison=MappingProxyType({}), reading=MappingProxyType({}), mesh: Mesh | None = None, **options
+) -> TrainingResult:
     """Trains on the batches of `loader(..., **reading)`; `poison`: step -> factor on its loss."""
-    mesh = make_mesh(config.mesh)
+    mesh = mesh or make_mesh(config.mesh)
     rows = process_rows(mesh, ROWS)
     with StopRequest(config.loop.stop_seconds) as stop:
         return train(

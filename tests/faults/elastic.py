@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from small_runs import tokenizer_config
-from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, toy_config
+from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, toy_config, train_toy
 
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.config import MeshConfig
@@ -23,7 +23,6 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import BatchReader
 from labram_jax.parallel import processes
 from labram_jax.parallel.sharding import make_mesh, process_rows, put_batch, to_host
-from labram_jax.training.loop import train
 from labram_jax.training.program import prepare
 from tests.faults.ends import arrays, saved
 
@@ -60,11 +59,11 @@ def leg(run: Path, corpus: Path, devices: int) -> dict:
     mesh = make_mesh(split, jax.devices()[:devices])
     rows, step = process_rows(mesh, ROWS), (saved(run) or [0])[-1]
     epochs = step / STEPS_PER_EPOCH + 1
-    stage = ToyStage(toy_config(run, **{"loop.epochs": epochs, "mesh": split}))
-    same = not step or comes_back(stage, run, step, mesh, step + STEPS_PER_EPOCH)
+    config = toy_config(run, **{"loop.epochs": epochs, "mesh": split})
+    same = not step or comes_back(ToyStage(config), run, step, mesh, step + STEPS_PER_EPOCH)
     read = batches(corpus, rows, step)
     found = [digest(put_batch(next(read), mesh)) for _ in range(BATCHES)]
-    result = train(stage, run, lambda start: (batch(n, rows) for n in range(start, 10**6)), STEPS_PER_EPOCH, mesh=mesh)
+    result = train_toy(config, mesh=mesh, validation=None)
     assert result.finished and result.step == step + STEPS_PER_EPOCH
     return {"devices": devices, "step": step, "same": same, "batches": found}
 
