@@ -3,6 +3,7 @@
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT                   unlabelled, for pretraining
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task eyes
     labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task fists --subjects 1 2 3
+    labram-jax prepare eegmmidb EEGMMIDB_FOLDER OUT --task imagery --split-by cbramod
     labram-jax prepare eegmmidb - OUT --task eyes                     fetched
 
 With - in place of a folder the runs of the task are fetched through MNE into its data folder (3.4 GB for everything).
@@ -27,6 +28,10 @@ The last four label the trials that the annotations T1 and T2 mark (about 4.1 s 
 same shares; for `eyes`, where a recording is of one class, only that says what is known of new people. Published work
 often leaves out subjects 88, 89, 92, 100, 104 and 106 (another rate, or trials marked wrongly): name the others with
 `--subjects`.
+
+`--split-by cbramod` is CBraMod's (PhysioNet-MI, with `--task imagery`): subjects 1 to 70 train, 71 to 89 validate, 90
+to 109 test, all of them, and no window is judged by its quality. Its code passes 0.3 Hz and above and takes out 60 Hz
+(`--high-pass 0.3 --low-pass None --notch 60`); it also subtracts the mean of all electrodes, which is not done here.
 """
 
 import re
@@ -38,10 +43,12 @@ from typing import Literal
 
 import mne
 
+from data_prep.corpora import cbramod
 from data_prep.options import RecordingOptions, SplitOptions
 from data_prep.readers.recording import open_recording
 from data_prep.sources.files import Unusable, existing_folder, find_files, recording_name
 from data_prep.table import CorpusTable, Fractions, Span, rows_of
+from labram_jax.data.schema import FINITE_ONLY, QualityLimits
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 
@@ -85,9 +92,13 @@ class Options(SplitOptions, RecordingOptions):
     """What the labels mean; `all` has none."""
     subjects: tuple[int, ...] | None = None
     """Take (and fetch) these subjects, 1 to 109; by default all."""
-    split_by: Literal["subject", "time", "none"] = "time"
-    """Time within each recording, whole subjects to one split, or all to train. By default 0.6, 0.1 and 0.3 go to
-    train, validation and test (0.9, 0.1 and 0 for the task all)."""
+    split_by: Literal["subject", "cbramod", "time", "none"] = "time"
+    """Time within each recording, whole subjects to one split (by shares, or those of CBraMod), or all to train. By
+    default 0.6, 0.1 and 0.3 go to train, validation and test (0.9, 0.1 and 0 for the task all)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        cbramod.check_fractions(self.split_by, self.fractions)
 
 
 def table(source: Path | None, options: Options) -> CorpusTable:
@@ -96,7 +107,7 @@ def table(source: Path | None, options: Options) -> CorpusTable:
     Raises:
       InputError: a folder without runs of the task, or no network.
     """
-    task = TASKS[options.task]
+    task, published = TASKS[options.task], options.split_by == "cbramod"
     if source is None:
         runs, unusable = _fetch(options.subjects or SUBJECTS, sorted(task.labels)), []
     else:
@@ -109,20 +120,25 @@ def table(source: Path | None, options: Options) -> CorpusTable:
         )
     spans: list[Span] = []
     for path, (subject, run) in runs.items():
-        whole = Span(path, recording_name(path, source or path.parents[1]), subject)
+        name = recording_name(path, source or path.parents[1])
         try:
+            split = cbramod.split_of(int(subject[1:]), cbramod.EEGMMIDB) if published else None
+            whole = Span(path, name, subject, split)
             spans += _spans(whole, task.labels[run])
         except InputError as error:
             unusable.append((str(path), str(error)))
     return CorpusTable(
         "eegmmidb",
         rows_of(spans),
-        options.split(options.split_by, task.fractions, events=task.window_seconds is not None),
-        options.recipe(),
+        options.split(
+            "subject" if published else options.split_by, task.fractions, events=task.window_seconds is not None
+        ),
+        options.recipe(quality=FINITE_ONLY if published else QualityLimits()),
         task.classes,
         task.window_seconds,
         tuple(unusable),
-        f"EEGMMIDB v1.0.0, PhysioNet (DOI 10.13026/C28G6P), ODC-By 1.0; task {options.task}",
+        f"EEGMMIDB v1.0.0, PhysioNet (DOI 10.13026/C28G6P), ODC-By 1.0; task {options.task}"
+        + (", split as CBraMod's" if published else ""),
     )
 
 

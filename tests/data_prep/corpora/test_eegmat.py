@@ -67,6 +67,26 @@ def test_one_corpus_serves_every_window(eegmat, windows_of, tmp_path):
         assert all(window.eeg.shape == (19, 200 * seconds) and np.isfinite(window.eeg).all() for _, window in windows)
 
 
+def test_the_split_of_cbramod_goes_by_the_numbers_of_subjects(eegmat, write_edf):
+    for old, new in (("01", "28"), ("02", "35")):
+        for run in (1, 2):
+            (eegmat / f"Subject{old}_{run}.edf").rename(eegmat / f"Subject{new}_{run}.edf")
+    planned = table(eegmat, Options(split_by="cbramod"))
+    rows = split_table(planned.rows, planned.split, {})
+    assert dict(zip(rows["subject"], rows["split"], strict=True)) == {
+        "Subject00": "train",
+        "Subject28": "validation",
+        "Subject35": "test",
+    }
+    assert planned.split.by == "subject" and planned.window_seconds == 5 and "CBraMod" in planned.provenance
+    assert planned.recipe.quality.bad_electrodes is None
+    with refuses("names its subjects: leave fractions out"):
+        Options(split_by="cbramod", fractions=(0.6, 0.2, 0.2))
+    write_edf("Subject36_1.edf")
+    with refuses("knows no subject 36"):
+        table(eegmat, Options(split_by="cbramod"))
+
+
 def test_old_names_are_renamed_on_request(eegmat):
     electrodes = table(eegmat, Options(names="old-to-new")).recipe.electrodes
     assert {"T7", "T8", "P7", "P8"} < set(electrodes)

@@ -1,3 +1,5 @@
+import shutil
+
 import mne
 import numpy as np
 import pytest
@@ -72,6 +74,26 @@ def test_trials_are_labelled_by_annotations_and_go_whole_to_a_split(eegmmidb, wi
         ("S002", 1),
     ]
     assert sorted(window.start_seconds for window in windows) == pytest.approx([4.2, 4.2, 12.5, 12.5])
+
+
+def test_the_split_of_cbramod_goes_by_the_numbers_of_subjects(eegmmidb):
+    for subject, run in (("S089", 4), ("S090", 6)):
+        (eegmmidb / subject).mkdir()
+        shutil.copy(eegmmidb / "S001" / "S001R04.edf", eegmmidb / subject / f"{subject}R{run:02d}.edf")
+    planned = table(eegmmidb, Options(task="imagery", split_by="cbramod"))
+    rows = split(planned).drop_duplicates(["subject", "label"])
+    assert [*zip(rows["subject"], rows["split"], rows["label"], strict=True)] == [
+        ("S001", "train", 0),
+        ("S001", "train", 1),
+        ("S002", "train", 0),
+        ("S002", "train", 1),
+        ("S089", "validation", 0),
+        ("S089", "validation", 1),
+        ("S090", "test", 2),
+        ("S090", "test", 3),
+    ]
+    assert planned.split.by == "subject" and planned.window_seconds == 4
+    assert planned.recipe.quality.bad_electrodes is None
 
 
 def test_a_run_without_trials_is_listed(eegmmidb):
