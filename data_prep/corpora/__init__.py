@@ -15,6 +15,7 @@ MODULES = MappingProxyType(
         "eegmmidb": "data_prep.corpora.eegmmidb",
         "official-hdf5": "data_prep.corpora.official_hdf5",
         "official-pickles": "data_prep.corpora.official_pickles",
+        "seedv": "data_prep.corpora.seedv",
         "tuab": "data_prep.corpora.tuab",
         "tuev": "data_prep.corpora.tuev",
         "simulated": "data_prep.corpora.simulated",

@@ -119,3 +119,25 @@ def write_persyst(path: Path, microvolts: np.ndarray, names: Sequence[str], rate
         f"BirthDate=01/02/70\nTestDate=01/02/2020\nTestTime=10:11:12\n[SampleTimes]\n{times}\n[ChannelMap]\n{channels}\n"
     )
     return path
+
+
+def write_cnt(path: Path, microvolts: np.ndarray, names: Sequence[str], rate: int, table: int | None = None) -> Path:
+    """Writes a Neuroscan file of 32 bit without events; `table` is where its header says that they would be."""
+    header, channels = bytearray(900), []
+    body = np.round(microvolts.T / _LSB).astype("<i4").tobytes()
+    header[225:245] = b"01/02/20  10:11:12  "
+    for place, value in ((370, len(names)), (376, rate)):
+        header[place : place + 2] = np.uint16(value).tobytes()
+    table = len(header) + 75 * len(names) + len(body) if table is None else table
+    for place, value in ((864, microvolts.shape[1]), (886, table)):
+        header[place : place + 4] = np.int32(value).tobytes()
+    for number, name in enumerate(names):
+        channel, angle = bytearray(75), 2 * np.pi * number / len(names)
+        channel[: len(name)] = name.encode()
+        channel[19:27] = np.array([np.cos(angle), np.sin(angle)], "<f4").tobytes()
+        channel[59:63], channel[71:75] = np.float32(204.8 * _LSB).tobytes(), np.float32(1).tobytes()
+        channels.append(bytes(channel))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # An event table of the first kind, without any.
+    path.write_bytes(bytes(header) + b"".join(channels) + body + bytes([1]) + bytes(8))
+    return path
