@@ -13,6 +13,7 @@ MODULES = MappingProxyType(
         "folder": "data_prep.corpora.folder",
         "eegmat": "data_prep.corpora.eegmat",
         "eegmmidb": "data_prep.corpora.eegmmidb",
+        "mobi": "data_prep.corpora.mobi",
         "official-hdf5": "data_prep.corpora.official_hdf5",
         "official-pickles": "data_prep.corpora.official_pickles",
         "seedv": "data_prep.corpora.seedv",

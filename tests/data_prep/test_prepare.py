@@ -53,6 +53,7 @@ def test_the_command_line_lists_the_corpora(capsys):
     [
         ("tuab", ("--split-by {subject,official}", "Abnormal", "edf/train"), ("--task", "--manifest", "--start-frac")),
         ("tuev", ("--fractions", "Events Corpus"), ("--split-by", "--window-seconds")),
+        ("mobi", ("--minutes", "--stride-seconds", "within subjects"), ("--task", "--window-seconds")),
         ("seedv", ("--split-by {time,subject,none}", "within subjects", "117,744"), ("--task", "--window-seconds")),
         ("eegmmidb", ("--task", "--subjects", "imagined-fists"), ("--manifest",)),
         ("official-hdf5", ("--start-fraction", "--stride-seconds"), ("--notch", "--task")),
