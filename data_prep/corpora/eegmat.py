@@ -65,7 +65,8 @@ def table(source: Path | None, options: Options) -> CorpusTable:
     """Returns the table of EEGMAT, or of those of its recordings that the folder holds.
 
     Raises:
-      InputError: the folder is absent or holds no SubjectNN_1.edf or SubjectNN_2.edf.
+      InputError: the folder is absent or holds no SubjectNN_1.edf or SubjectNN_2.edf, or the split does not know a
+        subject.
     """
     root = existing_folder(source, "eegmat", SOURCE)
     paths, unusable = find_files(root, (".edf",))

@@ -24,6 +24,7 @@ decides how far windows are apart, and readers take them as they are (`--data.wi
 for each.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -69,9 +70,9 @@ class Options(SplitOptions, RecordingOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.minutes[0] < 0 or any(not earlier < later for earlier, later in pairwise(self.minutes)):
+        if not self.minutes[0] >= 0 or any(not a < b for a, b in pairwise((*self.minutes, math.inf))):
             raise InputError(f"minutes = {self.minutes}: give four times from 0 on, each later than the one before.")
-        if not self.stride_samples >= 1:
+        if not 1 / RATE_HZ <= self.stride_seconds < math.inf:
             raise InputError(f"stride_seconds = {self.stride_seconds}: give at least {1 / RATE_HZ} s.")
         if self.split_by == "time" and self.fractions is not None:
             raise InputError(f"fractions = {self.fractions}, but minutes say the split by time: leave fractions out.")
@@ -118,7 +119,9 @@ def table(source: Path | None, options: Options) -> CorpusTable:
 def _provenance(options: Options) -> str:
     first, *others, last = (f"{minute:g}" for minute in options.minutes)
     inner = f"; validation and test from {' and '.join(others)}" if options.split_by == "time" else ""
-    return f"MoBI, He et al. 2018; minutes {first} to {last}{inner}; windows {options.stride_seconds:g} s apart"
+    return (
+        f"MoBI, He et al. 2018; minutes {first} to {last}{inner}; windows {options.stride_samples / RATE_HZ:g} s apart"
+    )
 
 
 def open_eeg(path: Path, part: str = "", unit: str | None = None) -> Reader:

@@ -12,10 +12,10 @@ shown, 15 trials each. When each trial began and ended stands in `trial_start_en
 recordings. M1, M2, VEO and HEO are left out. The emotions of the trials are those that CBraMod and TorchEEG take from
 the corpus' table of stimuli (`emotion_label_and_stimuli_order.xlsx`, which is not read).
 
-LaBraM's protocol (appendix F of its paper): windows of 1 s; of the trials of each session 1 to 5 train, 6 to 10
-validate and 11 to 15 test, which is the default here (`--split-by time`). Every subject is in every split, so scores
-are within subjects. The paper speaks of 20 subjects and 148,080 windows; the 16 that are given out have 117,744. Whole
-subjects are split by `--split-by subject`.
+LaBraM's protocol (appendix F of its paper; CBraMod's splits alike): windows of 1 s; of the trials of each session 1 to
+5 train, 6 to 10 validate and 11 to 15 test, which is the default here (`--split-by time`). Every subject is in every
+split, so scores are within subjects. The paper speaks of 20 subjects and 148,080 windows; the 16 that are given out
+have 117,744. Whole subjects are split by `--split-by subject`.
 """
 
 import re

@@ -119,8 +119,9 @@ def test_what_is_laid_out_otherwise_is_listed_with_the_reason(mobi, tmp_path):
 
 
 def test_options_that_cannot_be_are_refused(tmp_path):
-    with refuses("each later than the one before"):
-        Options(minutes=(2, 12, 12, 22))
+    for minutes in ((2, 12, 12, 22), (-1, 12, 17, 22), (2, 12, 17, np.inf)):
+        with refuses("each later than the one before"):
+            Options(minutes=minutes)
     with refuses("stride_seconds = 0.001: give at least 0.01 s"):
         Options(stride_seconds=0.001)
     with refuses("minutes say the split by time"):
