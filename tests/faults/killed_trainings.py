@@ -92,7 +92,9 @@ def finish(command: Callable[[Path], int], run: Path) -> float:
 def commands(root: Path, stages: Sequence[str]) -> Iterator[Trained]:
     """Trains each stage once, unbroken, which also keeps what is compiled."""
     if TOY in stages:
-        yield _trained(root, TOY, lambda run: not train_toy(toy_config(run, **FREQUENT), slow=0.02).finished)
+        yield _trained(
+            root, TOY, lambda run: not train_toy(toy_config(run, **FREQUENT), reading={"slow": 0.02}).finished
+        )
     if not set(STAGES) & set(stages):
         return
     corpora = [str(write_corpus(root / "corpus", splits=SPLITS).path)]

@@ -213,7 +213,7 @@ def kept_alive(corpus, trained_tokenizer):
     codebook = dataclasses.replace(config.codebook, bypass_epochs=2, commitment_warmup_epochs=4, restart_below=0.2)
     stage = TokenizerStage(dataclasses.replace(config, codebook=codebook), steps_per_epoch=1)
     batch = batches_of(config, [corpus])[0]
-    learnt = TrainState(np.int32(0), trained_tokenizer.variables["params"], {}, (), {})
+    learnt = TrainState(np.int32(0), trained_tokenizer.variables["params"], {}, (), {}, {})
     state = with_codebook(learnt, random_codes(0), np.zeros(CODES, np.float32))
 
     @jax.jit

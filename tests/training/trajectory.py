@@ -35,6 +35,7 @@ from labram_jax.parallel.state import TrainState
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.tokenizer import TokenizerStage
+from labram_jax.training.guard import fresh
 from labram_jax.training.optimizer import make_optimizer
 from labram_jax.training.step import make_train_step
 
@@ -171,8 +172,8 @@ class Trainer:
         if self._step is None:
             jit = quick_jit if self.dtype == "float64" and not FULL else jax.jit
             self._step = jit(make_train_step(self.stage, optimizer, self.learning_rate))
-        frozen = self.widen(self.stage.frozen)
-        return TrainState(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), frozen)
+        frozen, guard = self.widen(self.stage.frozen), jax.tree.map(jnp.asarray, fresh(self.stage.config.guard))
+        return TrainState(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), guard, frozen)
 
     def widen(self, tree):
         return jax.tree.map(lambda x: jnp.asarray(x, self.dtype), tree)
