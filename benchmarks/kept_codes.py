@@ -22,7 +22,7 @@ from labram_jax.data.pipeline import Batch
 from labram_jax.data.reader import BatchReader, open_corpora
 from labram_jax.parallel.sharding import make_mesh, process_rows, put_batch
 from labram_jax.parallel.state import TrainState
-from labram_jax.runs import kept_codes, make_stage
+from labram_jax.runs import kept_codes, make_stage, tokenizer_digest
 from labram_jax.stages.labelling import LabellingStage
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.tables import text_table
@@ -86,7 +86,7 @@ def prepare_all(config: PretrainingStageConfig) -> tuple[dict[str, Side], object
     reader = BatchReader(config.data, corpora, config.loop.seed, True, process_rows(mesh, config.data.batch_rows))
     stage = make_stage(config, corpora, reader.steps_per_epoch)
     assert isinstance(stage, PretrainingStage)
-    kept, _ = kept_codes(stage, corpora)
+    kept, _ = kept_codes(stage, corpora, tokenizer_digest(stage))
 
     def side(stage: PretrainingStage, reader: BatchReader) -> Side:
         program = prepare(stage, mesh, 1000, reader.steps_per_epoch)

@@ -103,6 +103,7 @@ def train(arguments: Sequence[str]) -> int:
         tensorboard: bool = False,
         wandb: bool = False,
         profile: int = 0,
+        branch_from: str = "",
     ) -> int:
         """Train a stage.
 
@@ -111,6 +112,9 @@ def train(arguments: Sequence[str]) -> int:
             tensorboard: also write TensorBoard events to RUN/tensorboard.
             wandb: also write to Weights & Biases.
             profile: trace this many steps, after the first ones, into RUN/profile.
+            branch_from: RUN@STEP, a checkpoint of another run (RUN alone: its latest) with whose parameters, codebook,
+                moments and place in the data this one begins, where it has no checkpoint yet, and goes on by its own
+                recipe; that run is not changed.
         """
         from labram_jax.parallel import processes
         from labram_jax.runs import keep_compiled
@@ -120,7 +124,7 @@ def train(arguments: Sequence[str]) -> int:
             raise InputError(f"--profile {profile} must be a number of steps.")
         keep_compiled()
         with processes.joined():
-            result = start(config, tensorboard=tensorboard, wandb=wandb, profile=profile)
+            result = start(config, tensorboard=tensorboard, wandb=wandb, profile=profile, branch_from=branch_from)
             if processes.is_first():
                 if (best := result.best) is not None:
                     print(f"best {best['metric']} {best['value']:.4f} on validation at step {best['step']}")

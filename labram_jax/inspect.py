@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labram_jax.checkpoints.files import BRANCHED
 from labram_jax.checkpoints.models import find_model, load_model, read_meta
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, StageConfig, TokenizerConfig, kind_of
 from labram_jax.configfile import from_dict
@@ -54,6 +55,8 @@ def describe_checkpoint(path: Path) -> str:
         corpora = ", ".join(config.data.corpora) or "none"
         lines.append(f"  stage {kind_of(config)}, seed {config.loop.seed}, corpora {corpora}")
         lines.append(f"  after {meta.get('step', 0):,} batches of {config.data.batch_rows} rows")
+        if BRANCHED in meta:
+            lines.append("  begun at step {step:,} of {run}".format(**meta[BRANCHED]))
     if meta.get("metrics"):
         lines.append("  validation: " + ", ".join(f"{name} {value:.4g}" for name, value in meta["metrics"].items()))
     return "\n".join(lines)

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
+from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.files import local_directory
 from labram_jax.config import (
@@ -26,10 +28,12 @@ from labram_jax.convert.moments import read_moments
 from labram_jax.convert.source import is_foreign
 from labram_jax.data.codes import KeptCodes, codes_of
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.digest import corpus_digest
 from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.models.attention import kernel_of
+from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.parallel.stopping import StopRequest
 from labram_jax.plan import flops
@@ -44,26 +48,27 @@ from labram_jax.weights import read_model, read_tokenizer
 
 
 def train(
-    config: AnyStageConfig, *, tensorboard: bool = False, wandb: bool = False, profile: int = 0
+    config: AnyStageConfig, *, tensorboard: bool = False, wandb: bool = False, profile: int = 0, branch_from: str = ""
 ) -> training.TrainingResult:
     """Runs a stage in `config.run`, from its latest checkpoint if there is one.
 
     What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
-    saved with the run. `tensorboard`, `wandb` and `profile` as for `training.train`. Raises InputError for anything
-    that cannot be used.
+    saved with the run. `tensorboard`, `wandb` and `profile` as for `training.train`; `branch_from` is a checkpoint
+    of another run to begin with (RUN@STEP, or RUN for its latest). Raises InputError for anything that cannot be used.
     """
     local_directory(config.run)  # refuses an address before corpora are fetched
     with StopRequest(config.loop.stop_seconds) as stop:
-        return _train(config, stop, tensorboard=tensorboard, wandb=wandb, profile=profile)
+        return _train(config, stop, branch_from, tensorboard=tensorboard, wandb=wandb, profile=profile)
 
 
-def _train(config: AnyStageConfig, stop: StopRequest, **shown: bool | int) -> training.TrainingResult:
+def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown: bool | int) -> training.TrainingResult:
     corpora = open_corpora(config.data)
     masked = isinstance(config, PretrainingStageConfig)
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, config.data.batch_rows)
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
+    origin = Origin(_inputs(stage, corpora), Branch.parse(branch_from) if branch_from else None)
     notes = [reader.counts, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
     if isinstance(stage, FinetuningStage):
         reader.labels(config.data.test_split)  # a split that cannot be scored is refused before the first step
@@ -71,7 +76,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, **shown: bool | int) -> tr
         stage, note = (stage, None) if validation is None else stage.selecting_on(validation)
         notes += [note] if note else []
     if isinstance(stage, PretrainingStage):
-        kept, note = kept_codes(stage, corpora)
+        kept, note = kept_codes(stage, corpora, origin.inputs["tokenizer"])
         notes += [note] if note else []
         if kept:
             stage, reader = stage.without_tokenizer(), reader.with_codes(kept)
@@ -88,16 +93,42 @@ def _train(config: AnyStageConfig, stop: StopRequest, **shown: bool | int) -> tr
         **shown,
         notes=notes,
         windows_of=reader.windows_of_step,
+        made_from=origin,
     )
 
 
-def kept_codes(stage: PretrainingStage, corpora: list[Corpus]) -> tuple[list[KeptCodes], str | None]:
-    """The codes of the stage's tokenizer that are kept beside all corpora, if there are, and what to tell of it."""
+def _inputs(stage: Stage, corpora: list[Corpus]) -> dict[str, Any]:
+    """Digests of the corpora and models that a stage is made from, by their names in its configuration.
+
+    The first process works them out. Raises InputError where a corpus is another one here.
+    """
+
+    def find() -> dict[str, Any]:
+        found: dict[str, Any] = {"data.corpora": [corpus_digest(corpus) for corpus in corpora]}
+        if isinstance(stage, PretrainingStage):
+            found["tokenizer"] = tokenizer_digest(stage)
+        if start := stage.initial():
+            found["start_from" if isinstance(stage, PretrainingStage) else "encoder"] = model_digest(start, {})
+        return found
+
+    inputs = told_by_first(find)
+    for corpus, digest in zip(corpora, inputs["data.corpora"], strict=True):
+        if corpus.info.digest not in ("", digest):
+            raise InputError(f"{corpus.address} is another corpus here than on the first host: give all the same one.")
+    return inputs
+
+
+def tokenizer_digest(stage: PretrainingStage) -> str:
+    """By what the tokenizer of a stage is known, wherever it was read from."""
+    return model_digest(stage.frozen, to_dict(stage.tokenizer.config))
+
+
+def kept_codes(stage: PretrainingStage, corpora: list[Corpus], tokenizer: str) -> tuple[list[KeptCodes], str | None]:
+    """The codes of the stage's tokenizer (its digest) that are kept beside all corpora, if any, and what to tell."""
     config = stage.config
     if config.kept_codes == "never":
         return [], None
-    digest = model_digest(stage.frozen, to_dict(stage.tokenizer.config))
-    kept, reason = codes_for(config.data, corpora, digest, config.compute.dtype)
+    kept, reason = codes_for(config.data, corpora, tokenizer, config.compute.dtype)
     if not agreed(bool(kept)):
         kept, reason = [], reason or "another process finds none"
     if kept:

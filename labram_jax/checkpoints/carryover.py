@@ -1,9 +1,14 @@
 """A training that began elsewhere goes on here: its moments and counts take the places of fresh ones."""
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
 import optax
 
+from labram_jax.checkpoints.models import load_item
 from labram_jax.parallel.sharding import put_array, replaced
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.stage import PyTree, Resumption
@@ -12,16 +17,17 @@ from labram_jax.stages.stage import PyTree, Resumption
 def carry_over(state: TrainState, resumption: Resumption, position: int) -> TrainState:
     """The state at step `position`, with AdamW's moments and its count of updates from `resumption`.
 
-    The learning rate goes on where `position` lies in the schedule of this run. Raises InputError where moments do
-    not fit the parameters.
+    The learning rate goes on where `position` lies in the schedule of this run. Parameters that are not trained here
+    take no moments, and those that were not trained there begin with fresh ones. Raises InputError where moments do not
+    fit the parameters.
     """
 
     def carried(node: PyTree) -> PyTree:
         if isinstance(node, optax.ScaleByAdamState):
             return node._replace(
                 count=_count(node.count, resumption.updates),
-                mu=replaced(node.mu, resumption.first),
-                nu=replaced(node.nu, resumption.second),
+                mu=replaced(node.mu, _trained(resumption.first, node.mu)),
+                nu=replaced(node.nu, _trained(resumption.second, node.nu)),
             )
         return node
 
@@ -38,6 +44,46 @@ def at_step(state: TrainState, step: int) -> TrainState:
 
     opt_state = jax.tree.map(moved, state.opt_state, is_leaf=lambda node: isinstance(node, optax.ScaleByScheduleState))
     return state.replace(step=_count(state.step, step), opt_state=opt_state)
+
+
+def read_resumption(where: Path, meta: dict) -> Resumption | None:
+    """Moments and counts (numpy) in the checkpoint `where`, of which `meta` is told; None for an exported model.
+
+    What else is in an optimizer's state (clipping, layer-wise rates, what is not trained) has no numbers, so that it
+    may be another here.
+    """
+    if not (where / "optimizer").is_dir():
+        return None
+    nodes = _nodes(load_item(where, "optimizer", meta))
+    adam = next(node for node in nodes if node.keys() == set(optax.ScaleByAdamState._fields))
+    return Resumption(adam["mu"], adam["nu"], int(adam["count"]), epochs=0)
+
+
+def guard_of(meta: Mapping[str, Any], wanted: PyTree) -> PyTree:
+    """What a checkpoint's meta knows of its numbers; what was not saved, or of another window of steps, begins anew."""
+    saved = meta.get("guard", {})
+
+    def restored(name: str, like: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+        value = np.asarray(saved.get(name, 0), like.dtype)
+        return put_array(value if value.shape == like.shape else np.zeros(like.shape, like.dtype), like.sharding)
+
+    return {name: restored(name, like) for name, like in wanted.items()}
+
+
+def _nodes(tree: PyTree) -> Iterator[Mapping]:
+    """All mappings in a tree of mappings and sequences, from the root on."""
+    if isinstance(tree, Mapping):
+        yield tree
+    for part in tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list | tuple) else ():
+        yield from _nodes(part)
+
+
+def _trained(moments: PyTree, own: PyTree) -> PyTree:
+    """`moments` without those that were not kept there (None), or for which there is no place in `own`."""
+    if not isinstance(moments, Mapping) or not isinstance(own, Mapping):
+        return moments
+    absent = {name for name, part in moments.items() if part is None or isinstance(own.get(name), optax.MaskedNode)}
+    return {name: _trained(part, own.get(name)) for name, part in moments.items() if name not in absent}
 
 
 def _count(leaf: jax.Array, value: int) -> jax.Array:

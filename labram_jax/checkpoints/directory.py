@@ -1,6 +1,6 @@
 """Checkpoints on disk: Orbax behind one file, with a digest for every array.
 
-RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests)
+RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests, inputs)
 RUN/best.json           {"step", "metric", "value"} of the best checkpoint
 RUN/checkpoints/removed/      on their way out: renamed first, so that one under its own name is never half gone
 RUN/checkpoints/damaged-STEP  set aside because it was proven damaged; nothing reads or deletes it
@@ -22,11 +22,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from labram_jax.checkpoints.carryover import guard_of
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
 from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, storage_failure
 from labram_jax.errors import DamageError, sentence_of
 from labram_jax.jsonfile import sealed, write_json
-from labram_jax.parallel.sharding import put_array
 from labram_jax.parallel.state import TrainState
 
 PyTree = Any
@@ -68,6 +68,7 @@ class CheckpointDirectory:
         self.run = local_directory(run)
         self.directory = self.run / CHECKPOINTS
         self.selection, self._say = selection, say
+        self.beside: dict[str, Any] = {}  # what every checkpoint says besides: what the run is made from
         for step in self._remove_unfinished():
             self._say(f"ignoring the half-written checkpoint of step {step} in {self.directory}")
         policies = [checkpoint_managers.LatestN(keep), _KeepBest(self)]
@@ -126,7 +127,7 @@ class CheckpointDirectory:
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         items = {"model": state.variables, "optimizer": state.opt_state}
         guard = {name: np.asarray(array).tolist() for name, array in state.guard.items()}
-        meta = make_meta(config, metrics, items, step=step, guard=guard)
+        meta = make_meta(config, metrics, items, step=step, guard=guard, **self.beside)
         self._best_before, self._saving = self.best, step
         self._note_best(step, metrics)
         try:
@@ -223,7 +224,7 @@ class CheckpointDirectory:
             params=collections.pop("params"),
             collections=collections,
             opt_state=items["optimizer"],
-            guard=_guard(meta.get("guard", {}), abstract.guard),
+            guard=guard_of(meta, abstract.guard),
         )
 
     def restore_latest(self, abstract: TrainState, check: Callable[[dict], None]) -> tuple[int, TrainState]:
@@ -274,18 +275,6 @@ class CheckpointDirectory:
         for path, _ in found:
             shutil.rmtree(path, ignore_errors=True)
         return sorted(int(match[1]) for _, match in found)
-
-
-def _guard(saved: Mapping[str, Any], abstract: PyTree) -> PyTree:
-    """What was known of the numbers; what was not saved, or of another window of steps, begins anew."""
-
-    def restored(name: str, wanted: jax.ShapeDtypeStruct) -> jax.Array:
-        value = np.asarray(saved.get(name, 0), wanted.dtype)
-        return put_array(
-            value if value.shape == wanted.shape else np.zeros(wanted.shape, wanted.dtype), wanted.sharding
-        )
-
-    return {name: restored(name, wanted) for name, wanted in abstract.items()}
 
 
 class _KeepBest:

@@ -7,6 +7,8 @@ from labram_jax.errors import InputError
 
 CONFIG, BEST, METRICS, SCORES, CHECKPOINTS = "config.json", "best.json", "metrics.jsonl", "scores.json", "checkpoints"
 SKIPPED, LOCK = "skipped.jsonl", "lock"
+# In a checkpoint's meta: digests of what the run is made from, and the checkpoint of another run that it began with.
+INPUTS, BRANCHED = "inputs", "branched_from"
 
 
 def local_directory(path: str | os.PathLike) -> Path:

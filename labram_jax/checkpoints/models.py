@@ -41,14 +41,19 @@ def load_model(path: str | os.PathLike) -> tuple[dict[str, PyTree], dict]:
     """
     where = find_model(path)
     meta = read_meta(where)
+    return load_item(where, "model", meta), meta["config"]
+
+
+def load_item(where: Path, item: str, meta: dict) -> PyTree:
+    """Reads the arrays (numpy) of one item of a checkpoint, "model" or "optimizer"; `meta` holds their digests."""
     handler = ocp.PyTreeCheckpointHandler()
-    tree = reading(lambda: handler.metadata(where / "model").tree, where)
+    tree = reading(lambda: handler.metadata(where / item).tree, where)
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
     wanted = ocp.args.PyTreeRestore(restore_args=as_numpy)
     with ocp.Checkpointer(handler) as reader:
-        variables = reading(lambda: reader.restore(where / "model", args=wanted), where)
-    check_digests({"model": variables}, meta, where)
-    return variables, meta["config"]
+        tree = reading(lambda: reader.restore(where / item, args=wanted), where)
+    check_digests({item: tree}, meta, where)
+    return tree
 
 
 def find_model(path: str | os.PathLike) -> Path:
@@ -58,18 +63,23 @@ def find_model(path: str | os.PathLike) -> Path:
         raise InputError(f"{path} does not exist: give a run, a checkpoint or an exported model.")
     if (path / "model").is_dir() and (path / "meta").is_dir():
         return path
-    checkpoints = path / CHECKPOINTS
-    if not checkpoints.is_dir():
+    if not (path / CHECKPOINTS).is_dir():
         raise InputError(
             f"{path} is neither a run, nor a checkpoint, nor an exported model (which `labram-jax convert` makes of a "
             ".pth or .safetensors file)."
         )
-    steps = sorted(int(p.name) for p in checkpoints.iterdir() if p.name.isdigit() and (p / "meta").is_dir())
+    steps = finished_steps(path)
     if not steps:
         raise InputError(f"{path} holds no finished checkpoint yet: train longer or give another run.")
     best = path / BEST
     chosen = read_json(best, "delete it to use the latest checkpoint").get("step") if best.is_file() else None
-    return checkpoints / str(chosen if chosen in steps else steps[-1])
+    return path / CHECKPOINTS / str(chosen if chosen in steps else steps[-1])
+
+
+def finished_steps(run: Path) -> list[int]:
+    """Steps of the checkpoints of a run that are whole, ascending; only looks."""
+    folders = (run / CHECKPOINTS).glob("*")
+    return sorted(int(path.name) for path in folders if path.name.isdigit() and (path / "meta").is_dir())
 
 
 def make_meta(config: dict, metrics: Mapping[str, float], items: Mapping[str, PyTree], **more: Any) -> dict:

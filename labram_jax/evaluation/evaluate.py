@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from labram_jax import metrics
-from labram_jax.checkpoints.files import CONFIG, SCORES
-from labram_jax.checkpoints.models import load_model
+from labram_jax.checkpoints.files import CONFIG, INPUTS, SCORES
+from labram_jax.checkpoints.models import find_model, load_model, read_meta
 from labram_jax.config import (
     ClassifierConfig,
     DataConfig,
@@ -34,7 +34,8 @@ from labram_jax.evaluation.published import published_for
 from labram_jax.inference import Classifier, load
 from labram_jax.jsonfile import read_json, write_json
 from labram_jax.parallel.sharding import make_mesh
-from labram_jax.runs import make_stage
+from labram_jax.runs import make_stage, tokenizer_digest
+from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.stage import Stage
 from labram_jax.tables import over_seeds, score_rows, text_table
 from labram_jax.training.evaluating import evaluate as evaluate_batches
@@ -207,7 +208,15 @@ def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Pa
         config = TokenizerStageConfig(run="", model=model)
     config = replace(dataclasses.replace(config, data=data), **{"optimizer.accumulate": 1})
     assert isinstance(config, TokenizerStageConfig | PretrainingStageConfig)
-    return make_stage(config, [corpus], steps_per_epoch=1)
+    stage = make_stage(config, [corpus], steps_per_epoch=1)
+    if isinstance(stage, PretrainingStage):
+        known = read_meta(find_model(checkpoint)).get(INPUTS, {})  # checkpoints of earlier versions have none
+        if known.get("tokenizer", now := tokenizer_digest(stage)) != now:
+            raise InputError(
+                f"{checkpoint} predicts the codes of another tokenizer than {config.tokenizer} holds now, so that its "
+                "scores would mean nothing: put the one back that it was trained with."
+            )
+    return stage
 
 
 def _title(checkpoint: str | Path, windows: Windows) -> str:

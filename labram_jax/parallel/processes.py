@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ HEARTBEAT_SECONDS = 60
 POLL_SECONDS, STAY_SECONDS, FIRST_STAY_SECONDS = 0.5, 1.5, 3.0
 # Network folders may show a new file late.
 SHARED_FOLDER_SECONDS = 30.0
-FAILURE_KEY, SHARED_KEY = "labram-jax/failure", "labram-jax/shared-folder"
+FAILURE_KEY, TOLD_KEY = "labram-jax/failure", "labram-jax/told"
 # Where JAX's preemption service writes that a process was told to end.
 PREEMPTION_KEY = "RECEIVED_PREEMPTION_NOTICE"
 DAY_MS = 24 * 3600 * 1000
@@ -93,6 +93,19 @@ def of_first(value: float) -> float:
     return float(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
+def told_by_first(find: Callable[[], Any]) -> Any:
+    """What `find` gives to the first process (plain data), on every one; all must ask, and wait however long."""
+    if _membership().num_processes == 1:
+        return find()
+    client = _membership().client
+    if is_first():
+        client.key_value_set(TOLD_KEY, json.dumps(find()), allow_overwrite=True)
+    _wait_for_all(client, "told")
+    told = json.loads(client.key_value_try_get(TOLD_KEY))
+    _wait_for_all(client, "heard")  # before the next is told
+    return told
+
+
 def check_shared(folder: Path) -> None:
     """Makes sure that all processes see the same `folder`, which is made if it is not there.
 
@@ -100,14 +113,14 @@ def check_shared(folder: Path) -> None:
     """
     if not several():
         return
-    client = _membership().client
-    if is_first():
+
+    def leave_token() -> str:
         folder.mkdir(parents=True, exist_ok=True)
         token = secrets.token_hex(8)
         (folder / token).touch()
-        client.key_value_set(SHARED_KEY, token, allow_overwrite=True)
-    _wait_for_all(client, "shared folder: written")
-    path = folder / client.key_value_try_get(SHARED_KEY)
+        return token
+
+    path = folder / told_by_first(leave_token)
     deadline = time.monotonic() + SHARED_FOLDER_SECONDS
     while not path.exists():
         if time.monotonic() > deadline:
@@ -116,7 +129,7 @@ def check_shared(folder: Path) -> None:
                 "network folder that all hosts share."
             )
         time.sleep(0.2)
-    _wait_for_all(client, "shared folder: seen")
+    _wait_for_all(_membership().client, "shared folder: seen")
     if is_first():
         path.unlink()
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from labram_jax.checkpoints.branch import Origin
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, local_directory
 from labram_jax.configfile import to_dict
@@ -67,6 +68,7 @@ def train(
     profile: int = 0,
     notes: Sequence[str] = (),
     windows_of: WindowsOf | None = None,
+    made_from: Origin = Origin(),
 ) -> TrainingResult:
     """Trains a stage in its run directory, from its latest checkpoint if there is one.
 
@@ -86,6 +88,8 @@ def train(
         profile: steps to trace into RUN/profile, after those that are slow because they are the first.
         notes: what to tell before the first step.
         windows_of: what `Skips` wants to know of a step that changed nothing.
+        made_from: digests of the inputs, which must be those of the run's checkpoints, and another run's checkpoint to
+            begin with where there are none.
 
     Raises:
         InputError: the run was started under another configuration, a checkpoint is damaged, the data ended, or the
@@ -103,7 +107,7 @@ def train(
         _one_trainer(run),
         CheckpointDirectory(run, options.keep, stage.selection) as checkpoints,
     ):
-        restore = functools.partial(restore_or_create, program, checkpoints, total, steps_per_epoch)
+        restore = functools.partial(restore_or_create, program, checkpoints, total, steps_per_epoch, made_from)
         state, start, origin = restore()
         if jax.process_index() == 0:
             write_json(run / CONFIG, config)

@@ -19,7 +19,7 @@ from labram_jax.data.codes import KeptCodes, codes_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.tokenize import tokenize
 from labram_jax.inspect import inspect
-from labram_jax.runs import kept_codes, make_stage, train
+from labram_jax.runs import kept_codes, make_stage, tokenizer_digest, train
 
 ELECTRODES = ("FP1", "FP2", "C3", "C4", "O1")
 
@@ -99,18 +99,19 @@ def test_a_run_goes_on_with_codes_that_were_kept_meanwhile(tmp_path):
 def test_without_codes_of_these_windows_the_tokenizer_runs_or_training_is_refused(mixed, kept, tokenizer_run):
     config = pretraining_config("", [mixed.path], tokenizer_run, **{"data.stride_seconds": 1.0})
     stage = make_stage(config, [mixed], 1)
-    assert kept_codes(stage, [mixed]) == (
+    assert kept_codes(stage, [mixed], tokenizer_digest(stage)) == (
         [],
         f"the tokenizer runs: the codes kept beside {mixed.path} are of windows of another length or stride",
     )
     with refuses('kept_codes is "required", but the codes .* another length or stride: give the windows'):
-        kept_codes(make_stage(replace(config, kept_codes="required"), [mixed], 1), [mixed])
+        kept_codes(make_stage(replace(config, kept_codes="required"), [mixed], 1), [mixed], tokenizer_digest(stage))
 
 
 def test_who_kept_no_codes_hears_nothing_of_them(tokenizer_run, tmp_path):
     plain = write_corpus(tmp_path / "plain", MONTAGES[:1], {"train": 4})
     config = pretraining_config("", [plain.path], tokenizer_run)
-    assert kept_codes(make_stage(config, [plain], 1), [plain]) == ([], None)
+    stage = make_stage(config, [plain], 1)
+    assert kept_codes(stage, [plain], tokenizer_digest(stage)) == ([], None)
 
 
 def test_a_corpus_without_windows_of_this_length_is_refused(tokenizer_run, tmp_path):
