@@ -414,7 +414,16 @@ class PretrainingStageConfig(StageConfig):
     start_from: str = ""
     """A pretrained model to go on from, or a tokenizer whose encoder knows the patches already, which helps where
     there is little data: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. An official checkpoint
-    with its optimizer goes on at its epoch with AdamW's moments; others give weights alone."""
+    with its optimizer goes on at its epoch with AdamW's moments; others give weights alone, unless `start_moments`."""
+    start_moments: bool = False
+    """Keep AdamW's moments of `start_from`, a run of pretraining or one of its checkpoints, while schedule and data
+    begin anew. (`--branch-from` begins where it stands.)"""
+
+    def __post_init__(self):
+        _require(
+            bool(self.start_from) or not self.start_moments,
+            "start_moments keeps the moments of start_from, which is empty; name a run of pretraining there.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

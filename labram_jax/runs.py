@@ -10,8 +10,10 @@ import jax
 from jax.sharding import Mesh
 
 from labram_jax.checkpoints.branch import Branch, Origin
+from labram_jax.checkpoints.carryover import read_resumption
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.files import local_directory
+from labram_jax.checkpoints.models import find_model, read_meta
 from labram_jax.config import (
     AnyStageConfig,
     ClassifierConfig,
@@ -191,6 +193,8 @@ def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
     params = resumption = None
     if config.start_from:
         params, source, resumption = _start(config.start_from)
+        if config.start_moments and resumption is None:
+            resumption = _moments(config.start_from, params)
         if "code_head" in params and source.codes != model.codes:
             raise InputError(
                 f"{config.start_from} predicts {source.codes} codes, but the tokenizer {config.tokenizer} has "
@@ -221,6 +225,19 @@ def _start(path: str) -> tuple[dict, MaskedModelConfig, Resumption | None]:
         return params, config, None
     epochs = epoch + 1 if type(epoch) is int and epoch >= 0 else 0
     return params, config, Resumption(moments.first, moments.second, moments.updates, epochs)
+
+
+def _moments(path: str, params: dict) -> Resumption:
+    """AdamW's moments and their count in a run of pretraining, or in one of its checkpoints."""
+    pretrained = "code_head" in params and not is_foreign(path)
+    where = find_model(path) if pretrained else None
+    found = read_resumption(where, read_meta(where)) if where else None
+    if found is None:
+        raise InputError(
+            f"{path} has no moments that pretraining could keep: give a run of pretraining or one of its checkpoints, "
+            "or leave start_moments out."
+        )
+    return found
 
 
 def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:

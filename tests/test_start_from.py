@@ -11,7 +11,9 @@ from sentences import refuses
 from small_runs import finetuning_config, pretraining_config
 from torch_writer import write_torch
 
+from labram_jax.checkpoints.carryover import carry_over
 from labram_jax.checkpoints.directory import CheckpointDirectory
+from labram_jax.checkpoints.models import find_model
 from labram_jax.convert.exporting import unused_tensors
 from labram_jax.convert.moments import official_order
 from labram_jax.convert.official import to_official
@@ -71,6 +73,35 @@ def test_weights_alone_start_at_step_0(official_checkpoint, corpus, tokenizer_ru
         stage = make_stage(config, open_corpora(config.data), 1)
         jax.tree.map(np.testing.assert_array_equal, stage.initial(), read_model(tmp_path / "model")[0])
         assert (stage.resumption() is None) == (start != official_checkpoint)
+
+
+def test_native_moments_go_on_where_they_are_asked_for(corpus, tokenizer_run, pretraining_run, tmp_path):
+    """With the count that corrects them; data and schedule begin anew."""
+    options = {"start_from": str(pretraining_run), "start_moments": True}
+    config = pretraining_config(tmp_path / "run", [corpus.path], tokenizer_run, **options)
+    stage = make_stage(config, [corpus], 1)
+    where = find_model(pretraining_run)
+    updates = int(where.name)
+    program = prepare(stage, make_mesh(config.mesh), 9, 9)
+    state = carry_over(program.create_state(), stage.resumption(), 0)
+    with CheckpointDirectory(pretraining_run) as checkpoints:
+        saved = checkpoints.restore(updates, program.abstract)
+    counts = [int(leaf) for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim == 0]
+    assert counts == [updates, 0] and int(state.step) == stage.resumption().epochs == 0
+    for mine, other in zip(*map(jax.tree.leaves, (state.opt_state, saved.opt_state)), strict=True):
+        np.testing.assert_array_equal(mine, other) if mine.ndim else None
+    jax.tree.map(np.testing.assert_array_equal, state.params, saved.params)
+
+
+def test_who_has_no_moments_cannot_keep_them(corpus, tokenizer_run, trained_encoder, tmp_path):
+    trained_encoder.save(tmp_path / "exported")
+    for start in (tmp_path / "exported", tokenizer_run, FOLDER / "labram.pth"):
+        options = {"start_from": str(start), "start_moments": True}
+        tokenizer = FOLDER / "vqnsp.pth" if start.suffix else tokenizer_run
+        with refuses("has no moments that pretraining could keep: give a run of pretraining or one of its checkpoints"):
+            make_stage(pretraining_config(tmp_path / "run", [corpus.path], tokenizer, **options), [corpus], 1)
+    with refuses("start_moments keeps the moments of start_from, which is empty"):
+        pretraining_config(tmp_path / "run", [corpus.path], tokenizer_run, start_moments=True)
 
 
 def test_what_cannot_be_gone_on_from(official_checkpoint, corpus, tokenizer_run, classifier_run, tmp_path):

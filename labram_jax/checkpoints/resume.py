@@ -24,7 +24,7 @@ FREE = (
 TOLD = (
     *("loop.epochs", "guard", "compute.dtype", "optimizer.reduce_dtype"),
     *("data.damaged_share", "data.validation_split", "data.test_split"),
-    "select_by",
+    *("select_by", "start_moments"),
 )
 # Would make another training of it, which `--branch-from` begins.
 FIXED = (
