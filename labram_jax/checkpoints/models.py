@@ -78,7 +78,8 @@ def find_model(path: str | os.PathLike) -> Path:
 
 def finished_steps(run: Path) -> list[int]:
     """Steps of the checkpoints of a run that are whole, ascending; only looks."""
-    folders = (run / CHECKPOINTS).glob("*")
+    folder = run / CHECKPOINTS
+    folders = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(path.name) for path in folders if path.name.isdigit() and (path / "meta").is_dir())
 
 

@@ -146,18 +146,20 @@ def test_codes_of_another_state_of_the_corpus_serve_nobody(tmp_path, change):
 
 
 def test_signal_that_was_cleaned_in_another_way_is_another_state(tmp_path):
-    """The same tables, flags and sizes: one sample differs, in the first second of the second piece."""
+    """The same tables, flags and sizes: one sample differs, in the first second of the second piece or later."""
     eeg = np.random.default_rng(0).normal(scale=30, size=(3, 24 * 200)).astype(np.float16)
-    other = eeg.copy()
+    other, late = eeg.copy(), eeg.copy()
     other[1, 1700] += 1
+    late[1, 2700] += 1
     made = []
-    for folder, signal in (("one", eeg), ("same", eeg), ("other", other)):
+    for folder, signal in (("one", eeg), ("same", eeg), ("other", other), ("late", late)):
         recording = MadeRecording("r", "s", ELECTRODES[:3], signal, [(0, 24, "train", 0)], cuts=(1600,))
         made.append(make_corpus(tmp_path / folder / "corpus", [recording], ("one",)))
     assert len({(own.path / "pieces.csv").read_bytes() for own in made}) == 1
-    for own in (made, [without_digests(corpus) for corpus in made]):
-        one, same, changed = map(corpus_digest, own)
-        assert one == same != changed
+    one, same, changed, later = map(corpus_digest, made)
+    assert one == same and len({one, changed, later}) == 3
+    one, same, changed, later = (corpus_digest(without_digests(corpus)) for corpus in made)
+    assert one == same == later != changed  # which no more than begins is read of
 
 
 @pytest.mark.parametrize(
