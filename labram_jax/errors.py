@@ -56,6 +56,20 @@ def exit_code(error: BaseException) -> int:
     return MISTAKE if mistaken or isinstance(error, InputError) else MAY_PASS
 
 
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what led to it."""
+    return [] if error is None else [error, *causes(error.__cause__ or error.__context__)]
+
+
+def refusal_in(error: BaseException) -> OSError | None:
+    """The operating system's refusal that led to an error, which says nothing of what a file holds; None without one.
+
+    A file that is not there and a place that cannot be in it are no refusals: they are what damage looks like.
+    """
+    found = (one for one in causes(error) if isinstance(one, OSError))
+    return next((one for one in found if one.errno not in (None, errno.EINVAL, errno.ENOENT)), None)
+
+
 def os_error_in(text: str, path: str) -> OSError | None:
     """What the system said about `path`, where a library's error holds its words alone; None where it holds none."""
     number = next((number for number in errno.errorcode if os.strerror(number) in text), None)

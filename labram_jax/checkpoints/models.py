@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 
 from labram_jax.checkpoints.digests import digests, sha256_digests
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
-from labram_jax.errors import MAY_PASS, RETRY_PAUSES, DamageError, InputError, exit_code
+from labram_jax.errors import MAY_PASS, RETRY_PAUSES, DamageError, InputError, causes, exit_code
 from labram_jax.jsonfile import SEAL, read_json, sealed
 
 PyTree = Any
@@ -122,7 +122,7 @@ def reading(read: Callable[[], Any], where: Path) -> Any:
         except Exception as error:  # the storage layer raises whatever it likes, a bare Exception among others
             failure = storage_failure(error)
             if failure is None:
-                array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(map(str, _causes(error))))
+                array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(map(str, causes(error))))
                 what = f"array {array[1].replace('.', '/')}" if array else "it"
                 raise damage(where, f"{what} cannot be read") from error
             if pause is None or exit_code(failure) != MAY_PASS:
@@ -137,7 +137,7 @@ def damage(where: Path, what: str) -> DamageError:
 
 def storage_failure(error: BaseException) -> OSError | None:
     """The operating system's reason, if there is one that is no sign of damage; a missing or cut file is."""
-    for cause in _causes(error):
+    for cause in causes(error):
         number, path = getattr(cause, "errno", None), getattr(cause, "filename", None)
         # TensorStore tells it in words alone.
         code = re.search(r"os_error_code='(\d+)'", str(cause))
@@ -147,11 +147,6 @@ def storage_failure(error: BaseException) -> OSError | None:
         if number is not None and number != errno.ENOENT:
             return OSError(number, os.strerror(number), path)
     return None
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """An error and what led to it."""
-    return [] if error is None else [error, *_causes(error.__cause__ or error.__context__)]
 
 
 def check_digests(items: Mapping[str, PyTree], meta: Mapping[str, Any], where: Path) -> None:

@@ -14,7 +14,7 @@ from labram_jax.convert.braindecode import CONFIG_FILE, WEIGHT_FILES
 from labram_jax.convert.pickled_objects import brief
 from labram_jax.convert.recognise import KNOWN_FILES
 from labram_jax.convert.torchfile import read_torch
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, refusal_in
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 # The entries of a checkpoint that hold a model's tensors, the first that is there.
@@ -85,6 +85,8 @@ def _safetensors(path: Path) -> Source:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             config = (file.metadata() or {}).get(CONFIG_KEY)
     except (SafetensorError, OSError, TypeError, ValueError) as error:
+        if refusal_in(error):
+            raise
         raise InputError(f"{path} is no whole safetensors file ({error}): obtain the file again.") from error
     return Source(path, tensors, _known(path), _parsed(config, path) if config else None)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from labram_jax.convert.pickled_objects import Builder, Global
 from labram_jax.convert.pickles import MAX_BYTES, read_pickle
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, refusal_in
 
 STORAGES: Mapping[str, np.dtype] = MappingProxyType(
     {
@@ -63,11 +63,8 @@ def read_torch(path: Path) -> Any:
 
 
 def _open(path: Path) -> "_Archive":
-    try:
-        with path.open("rb") as file:
-            start = file.read(32)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    with path.open("rb") as file:
+        start = file.read(32)
     if any(start.startswith(old) for old in OLD_FORMATS):
         raise InputError(
             f"{path} was written by a torch before 1.6: load it with torch and save it again, or convert it to "
@@ -80,6 +77,8 @@ def _open(path: Path) -> "_Archive":
     except InputError:
         raise
     except (zipfile.BadZipFile, ValueError, struct.error, OSError, EOFError, LookupError, RuntimeError) as error:
+        if refusal_in(error):
+            raise
         raise InputError(f"{path} is truncated or damaged ({error}): obtain the file again.") from error
 
 

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from labram_jax.data.remote import local_folder
 from labram_jax.data.schema import (
+    ADVICE,
     QUALITY_FILE,
     RATE_HZ,
     RECORD_SAMPLES,
@@ -23,7 +24,7 @@ from labram_jax.data.signal import Signal
 from labram_jax.data.tables import Tables
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.data.windows import WindowIndex, default_seconds
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError, refusal_in
 from labram_jax.montage import electrode_ids
 
 
@@ -41,8 +42,9 @@ class Corpus:
         """Opens the corpus in folder `path`, or at an address in a bucket, from where it is fetched first.
 
         Raises InputError for an address that cannot be fetched, a missing folder, a folder that is no corpus, another
-        format version, a montage the model has no electrodes for, and tables or shards that are missing, truncated,
-        or not those described; DamageError where description, tables or flags were changed since they were written.
+        format version, and a montage the model has no electrodes for; DamageError for tables or shards that are
+        missing, truncated, not those described, or changed since they were written; OSError for what the system does
+        not give.
         """
         folder = local_folder(path)
         info = CorpusInfo.read(folder)
@@ -134,25 +136,28 @@ def _check(corpus: Corpus, montage: MontageInfo) -> None:
     except InputError:
         raise
     except Exception as error:  # TFDS and NumPy have no one exception for what they cannot open
-        raise InputError(f"{directory} is missing or not readable: copy or prepare the corpus again.") from error
+        if refusal := refusal_in(error):
+            raise refusal from error
+        raise DamageError(f"{directory} is missing or damaged", ADVICE) from error
     samples = corpus.tables.pieces.loc[corpus.tables.pieces["montage"] == montage.name, "samples"].to_numpy()
     electrodes = len(montage.electrodes)
     expected = (int((-(-samples // RECORD_SAMPLES)).sum()), (electrodes, RECORD_SAMPLES))
     seconds = (int((-(-samples // RATE_HZ)).sum()), electrodes)
     if (info.num_examples, shape, flags.shape, flags.dtype) != (*expected, seconds, np.uint8):
-        raise InputError(
+        raise DamageError(
             f"{directory} holds {info.num_examples} records of shape {shape} and flags ({flags.dtype}) of shape "
-            f"{flags.shape}, but the corpus says {expected[0]} of {expected[1]} and (uint8) {seconds}: prepare the "
-            "corpus again."
+            f"{flags.shape}, but the corpus says {expected[0]} of {expected[1]} and (uint8) {seconds}",
+            ADVICE,
         )
     shards = _shards(directory, info.num_shards)
     missing = [shard.name for shard in shards if not shard.is_file()]
     if missing:
-        raise InputError(f"{directory} lacks the shard {missing[0]}: copy or prepare the corpus again.")
+        raise DamageError(f"{directory} lacks the shard {missing[0]}", ADVICE)
     size = sum(shard.stat().st_size for shard in shards)
     if size != info.num_bytes:
-        raise InputError(
+        raise DamageError(
             f"The shards of {directory} have {size} bytes instead of {info.num_bytes}, so one is truncated or was "
-            "changed: copy or prepare the corpus again."
+            "changed",
+            ADVICE,
         )
     corpus.info.check_file(corpus.path, f"{montage.name}/{QUALITY_FILE}")

@@ -73,7 +73,7 @@ QUALITY = MappingProxyType(
 )
 
 _MOST_OUTPUTS = 100_000
-_ADVICE = "copy or prepare the corpus again"
+ADVICE = "copy or prepare the corpus again"
 
 # `dataset` and `array_record` are fixed so that the name of a shard follows from its number alone.
 _DATASET = "pieces"
@@ -162,7 +162,7 @@ class CorpusInfo:
         """Raises DamageError where the file `name` of the corpus in `folder` is not the one that was written."""
         expected = self.digests.get(name)
         if expected is not None and file_digest(folder / name) != expected:
-            raise DamageError(f"{folder / name} is not what `prepare` wrote", _ADVICE)
+            raise DamageError(f"{folder / name} is not what `prepare` wrote", ADVICE)
 
     def _content(self) -> dict[str, Any]:
         return {"format": FORMAT, "rate_hz": RATE_HZ, "units": UNITS, **dataclasses.asdict(self)}
@@ -191,9 +191,9 @@ class CorpusInfo:
             info = built(cls, {name: value for name, value in content.items() if name in known}, "it")
             _check(info)
         except InputError as error:
-            raise DamageError(f"{folder / CORPUS_FILE} is damaged ({str(error).rstrip('.')})", _ADVICE) from error
+            raise DamageError(f"{folder / CORPUS_FILE} is damaged ({str(error).rstrip('.')})", ADVICE) from error
         if info.digest and sealed(content)[SEAL] != info.digest:
-            raise DamageError(f"{folder / CORPUS_FILE} is not what `prepare` wrote", _ADVICE)
+            raise DamageError(f"{folder / CORPUS_FILE} is not what `prepare` wrote", ADVICE)
         return info
 
 
@@ -262,9 +262,9 @@ def check_features(directory: Path) -> None:
     """
     known = set(_classes(record_features(1, DTYPES[0]).to_json()))
     path = directory / "features.json"
-    foreign = sorted(set(_classes(read_json(path, _ADVICE))) - known)
+    foreign = sorted(set(_classes(read_json(path, ADVICE))) - known)
     if foreign:
-        raise DamageError(f"{path} names {foreign[0]!r}, which no corpus needs and was not imported", _ADVICE)
+        raise DamageError(f"{path} names {foreign[0]!r}, which no corpus needs and was not imported", ADVICE)
 
 
 def _classes(content: Any) -> Iterator[str]:
@@ -285,4 +285,4 @@ def _read_json(folder: Path) -> Mapping[str, Any]:
         raise InputError(f"There is no corpus {folder}: give the folder that `labram-jax prepare` wrote.")
     if not path.is_file():
         raise InputError(f"{folder} is not a corpus (it holds no {CORPUS_FILE}): make one with `labram-jax prepare`.")
-    return read_json(path, _ADVICE)
+    return read_json(path, ADVICE)

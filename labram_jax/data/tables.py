@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labram_jax.data.schema import (
+    ADVICE,
     EXCLUDED_COLUMNS,
     EXCLUDED_FILE,
     PIECE_COLUMNS,
@@ -19,7 +20,7 @@ from labram_jax.data.schema import (
     SPLITS,
     CorpusInfo,
 )
-from labram_jax.errors import DamageError, InputError
+from labram_jax.errors import DamageError
 
 _TEXTS = ("montage", "recording", "subject", "split", "reason")
 _COUNTS = ("samples", "first_record", "first_second")
@@ -36,7 +37,7 @@ class Tables:
 
     @classmethod
     def read(cls, folder: Path, info: CorpusInfo) -> "Tables":
-        """Reads the tables of the corpus in `folder`; raises InputError where one is missing or damaged."""
+        """Reads the tables of the corpus in `folder`; raises DamageError where one is missing or damaged."""
         pieces, spans, excluded = folder / PIECES_FILE, folder / SPANS_FILE, folder / EXCLUDED_FILE
         tables = cls(
             _read(pieces, PIECE_COLUMNS), _read(spans, (*SPAN_COLUMNS, *info.label_columns)),
@@ -71,9 +72,11 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             encoding="utf-8",
         )
         return table[list(columns)]
-    except (OSError, KeyError, ValueError, OverflowError) as error:
+    except FileNotFoundError as error:
+        raise DamageError(f"{path} is missing", ADVICE) from error
+    except (KeyError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} is missing or damaged ({reason}): copy or prepare the corpus again.") from error
+        raise DamageError(f"{path} is damaged ({reason})", ADVICE) from error
 
 
 def _check_pieces(pieces: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
@@ -100,6 +103,5 @@ def _check_spans(spans: pd.DataFrame, info: CorpusInfo, path: Path) -> None:
 def _refuse(wrong: pd.Series, path: Path, what: str) -> None:
     if wrong.any():
         raise DamageError(
-            f"{path} is damaged (the {what} of its row {int(wrong.to_numpy().argmax()) + 1} cannot be)",
-            "copy or prepare the corpus again",
+            f"{path} is damaged (the {what} of its row {int(wrong.to_numpy().argmax()) + 1} cannot be)", ADVICE
         )
