@@ -8,9 +8,10 @@ products. So codes belong to a tokenizer, a compute type, a state of the corpus 
 says to which, by digests, and the name of the folder means nothing.
 """
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,11 @@ from jaxtyping import Int
 
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
-from labram_jax.data.schema import CODES_FOLDER, RATE_HZ
+from labram_jax.data.schema import CODES_FOLDER, RATE_HZ, file_digest
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.data.windows import stride_samples
 from labram_jax.errors import DamageError, InputError
-from labram_jax.jsonfile import read_json, write_json
+from labram_jax.jsonfile import built, read_json, write_json
 
 INFO_FILE = "codes.json"
 FORMAT = 1
@@ -48,13 +49,15 @@ class CodesInfo:
         corpus: digest of the corpus, see `labram_jax.data.digest`.
         montages: which windows, for each montage.
         windows: how many there are in each split, for people.
+        files: sha256 of each file of codes, by its name; none until all are written, as by earlier versions.
     """
 
     tokenizer: str
     dtype: str
     corpus: str
-    montages: Mapping[str, WindowShape]
-    windows: Mapping[str, int]
+    montages: dict[str, WindowShape]
+    windows: dict[str, int]
+    files: dict[str, str] = field(default_factory=dict, compare=False)
 
     def write(self, folder: Path) -> None:
         write_json(folder / INFO_FILE, {"format": FORMAT, **asdict(self)})
@@ -105,6 +108,8 @@ class KeptCodes:
             raise DamageError(
                 f"{path} holds codes of shape {codes.shape} instead of {expected}", _ADVICE.format(self.folder)
             )
+        if self.info.files and self.info.files.get(path.name) != file_digest(path):
+            raise DamageError(f"{path} is not what was written", _ADVICE.format(self.folder))
         return codes
 
 
@@ -148,6 +153,15 @@ def start_or_continue(kept: KeptCodes) -> Path:
     return folder
 
 
+def complete(kept: KeptCodes) -> None:
+    """Gives the codes, which are whole, their name and the digests of their files."""
+    folder = kept.partial_folder
+    digests = {path.name: file_digest(path) for path in sorted(folder.glob("*.npy"))}
+    dataclasses.replace(kept.info, files=digests).write(folder)
+    shutil.rmtree(kept.folder, ignore_errors=True)  # of another state of the corpus
+    folder.rename(kept.folder)
+
+
 def codes_of(corpus: Corpus) -> list[KeptCodes]:
     """All codes that are kept beside a corpus and whole; raises InputError where what they are of cannot be read."""
     files = sorted((corpus.path / CODES_FOLDER).glob(f"*/{INFO_FILE}"))
@@ -182,7 +196,6 @@ def _read(path: Path) -> CodesInfo:
             f"The codes in {path.parent} have format {version!r}, but this version reads {FORMAT}: {advice}."
         )
     try:
-        montages = {name: WindowShape(**shape) for name, shape in content.pop("montages").items()}
-        return CodesInfo(**content, montages=montages)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DamageError(f"{path} is damaged, since it does not say what the codes are of", advice) from error
+        return built(CodesInfo, content, "it")
+    except InputError as error:
+        raise DamageError(f"{path} is damaged ({str(error).rstrip('.')})", advice) from error

@@ -1,6 +1,5 @@
 """`labram-jax tokenize`: the codes of all windows of a corpus, kept beside it, so that pretraining need not label."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -84,8 +83,7 @@ def _keep(kept: codes.KeptCodes, windows: Sequence[Windows], variables: dict, co
                 progress.update(len(one))
             else:
                 _write(path, dtype, one, _labelled(program, model, one), progress)
-    shutil.rmtree(kept.folder, ignore_errors=True)  # of another state of the corpus
-    partial.rename(kept.folder)
+    codes.complete(kept)
 
 
 def _write(

@@ -14,7 +14,10 @@ from labram_jax.data.codes import (
     CodesInfo,
     KeptCodes,
     codes_file,
+    codes_of,
+    complete,
     find_codes,
+    start_or_continue,
     window_shapes,
 )
 from labram_jax.data.corpus import Corpus
@@ -44,13 +47,14 @@ def keep(corpus: Corpus, tokenizer: str = TOKENIZER, dtype: str = "float32") -> 
     shapes = window_shapes(corpus, SECONDS, None)
     info = CodesInfo(tokenizer, dtype, corpus_digest(corpus), shapes, {"train": 1000, "validation": 234})
     kept = KeptCodes(corpus.path / CODES_FOLDER / info.name, info)
-    kept.folder.mkdir(parents=True)
-    info.write(kept.folder)
+    folder = start_or_continue(kept)
     for split in corpus.splits:
         for montage in corpus.windows(split, SECONDS).montages:
             shape = (len(montage), len(montage.electrodes), SECONDS)
-            np.save(kept.folder / codes_file(split, montage.directory.name), np.arange(np.prod(shape)).reshape(shape))
-    return kept
+            np.save(folder / codes_file(split, montage.directory.name), np.arange(np.prod(shape)).reshape(shape))
+    complete(kept)
+    (found,) = (own for own in codes_of(corpus) if own == kept)
+    return found
 
 
 def reason(corpus: Corpus, tokenizer=TOKENIZER, dtype="float32", seconds=SECONDS, stride=None) -> str:
@@ -167,6 +171,7 @@ def test_signal_that_was_cleaned_in_another_way_is_another_state(tmp_path):
     [
         (lambda path: path.unlink(), "is missing: remove .* and tokenize again"),
         (lambda path: path.write_bytes(path.read_bytes()[:200]), "is not what was written"),
+        (lambda path: np.save(path, np.load(path) + (np.arange(2) == 1)), "is not what was written: remove"),
         (lambda path: np.save(path, np.zeros((1, 3, 2), np.int16)), r"shape \(1, 3, 2\) instead of \(8, 3, 2\)"),
     ],
 )
@@ -182,7 +187,7 @@ def test_damaged_codes_are_refused(tmp_path, damage, sentence):
     ("content", "sentence"),
     [
         ("{}", "have format None"),
-        ('{"format": 1}', "does not say what the codes are of"),
+        ('{"format": 1}', "lacks 'tokenizer' in CodesInfo"),
         ("[1]", "holds no object: remove"),
         ("{", "is no JSON"),
         ('{"format": 9, "montages": {}}', "have format 9"),

@@ -2,10 +2,12 @@
 
     python -m tests.faults.fuzz --count 10000 --seed 1
     python -m tests.faults.fuzz --count 500 --formats edf eeglab
+    python -m tests.faults.fuzz --count 56 --quick               without what needs a trained model
 
 Mutation n of a format is a function of (seed, n) alone. Good ends are "read" and "refused" (one sentence); others are
 told with the mutation's number and what was said: "no sentence", "traceback", "crash" (a signal), "hang" (10 s of
-processor time), "memory" (2 GB more than the process began with). Prints counts as JSON; exit 1 where any end is bad.
+processor time), "memory" (2 GB more than the process began with), "wrong result" (of a model; see `model_subjects`).
+Prints counts as JSON; exit 1 where any end is bad.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +32,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "data_prep"
 from labram_jax.errors import InputError  # noqa: E402
 from labram_jax.progress import track  # noqa: E402
 from tests.faults.damage import damaged  # noqa: E402
-from tests.faults.subjects import Subject, make_subjects  # noqa: E402
+from tests.faults.model_subjects import MODELS, QUICK, WrongResult  # noqa: E402
+from tests.faults.subjects import RECORDED, Subject, make_subjects  # noqa: E402
 
 SECONDS, BYTES = 10, 2 << 30
-ENDS = {0: "read", 2: "refused", 3: "no sentence", 4: "memory", 5: "traceback"}
+ENDS = {0: "read", 2: "refused", 3: "no sentence", 4: "memory", 5: "traceback", 6: "wrong result"}
 GOOD = ("read", "refused")
 
 
@@ -47,6 +51,8 @@ def read(subject: Subject, place: Path) -> tuple[int, str]:
         return (2, text) if text.endswith(".") and "\n" not in text else (3, text)
     except MemoryError:
         return 4, traceback.format_exc()
+    except WrongResult as error:
+        return 6, str(error)
     except Exception:
         return 5, traceback.format_exc()
     return 0, ""
@@ -75,16 +81,22 @@ def end_of(subject: Subject, place: Path, said: Path) -> str:
     return "hang" if os.WTERMSIG(status) == signal.SIGPROF else "crash"
 
 
-def main(count: int, seed: int, formats: Sequence[str] = ()) -> dict[str, dict]:
-    """Spreads `count` mutations evenly over the formats."""
+def main(count: int, seed: int, formats: Sequence[str] = (), quick: bool = False) -> dict[str, dict]:
+    """Spreads `count` mutations evenly over the formats; `quick` leaves out those that need a trained model."""
     counts: dict[str, Counter] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
+        jax.config.update("jax_compilation_cache_dir", str(root / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         (root / "whole").mkdir()
-        subjects = make_subjects(root / "whole")
-        chosen = list(formats) or list(subjects)
+        chosen = list(formats) or [*RECORDED, *(QUICK if quick else MODELS)]
+        subjects = make_subjects(root / "whole", chosen)
         for name in chosen:
-            subjects[name].read(root / "whole")  # and imports here what every process would import again
+            if subjects[name].apart:
+                whole = end_of(subjects[name], root / "whole", root / "said")
+                assert whole == "read", f"{name}: {whole}: {(root / 'said').read_text()}"
+            else:
+                subjects[name].read(root / "whole")  # and imports here what every process would import again
         shutil.copytree(root / "whole", root / "damaged")
         for number in track(range(count), "damaged files"):
             name = chosen[number % len(chosen)]
@@ -108,6 +120,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", nargs="*", default=())
+    parser.add_argument("--quick", action="store_true")
     ends = main(**vars(parser.parse_args()))
     print(json.dumps(ends, indent=1))
     sys.exit(any(end not in GOOD for end in ends["total"]))

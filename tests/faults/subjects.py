@@ -2,7 +2,7 @@
 
 import contextlib
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +24,25 @@ from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.errors import InputError
 from labram_jax.montage import ELECTRODES
+from tests.faults import model_subjects
 
+RECORDED = (
+    *("edf", "bdf", "gdf", "persyst", "fif", "eeglab", "brainvision", "bids", "hdf5", "pickle", "manifest", "corpus"),
+)
 RATE, SECONDS = 200, 4
 NAMES = ("Fp1", "Fp2", "C3", "C4")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Files below a folder of which one is damaged, and what reads them (given that folder)."""
+    """Files below a folder of which one is damaged, and what reads them (given that folder).
+
+    `apart`: they are read on a device, whose threads a process that forks must not have.
+    """
 
     files: tuple[Path, ...]
     read: Callable[[Path], None]
+    apart: bool = False
 
 
 def noise(channels: int = len(NAMES)) -> np.ndarray:
@@ -149,8 +157,8 @@ def open_array(path: Path, part: str, unit: str | None):
     return reader
 
 
-def make_subjects(root: Path) -> dict[str, Subject]:
-    """Writes the files of all formats below `root`."""
+def make_subjects(root: Path, names: Sequence[str]) -> dict[str, Subject]:
+    """Writes the files of the formats below `root`; those of models, which take longer, only of the ones named."""
     tfds.disable_progress_bar()
     made = {}
     for name, files in recordings(root):
@@ -161,4 +169,6 @@ def make_subjects(root: Path) -> dict[str, Subject]:
     lines.write_text("path,subject,split,label,start,stop\na.edf,s1,train,rest,0,2\na.edf,s1,train,task,2,4\n")
     made["manifest"] = Subject((lines,), lambda place: read_manifest(place / "manifest.csv", place))
     made["corpus"] = corpus(root)
+    models = model_subjects.make(root, root.with_name("models"), names)
+    made |= {name: Subject(tuple(files), read, apart=True) for name, files, read in models}
     return made
