@@ -22,10 +22,14 @@ QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=
 test: .venv/installed $(TPU_COMPILER)
 	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# Every kill of a build and 10,000 damaged files, of which the tests make a few.
+# Kills of builds and trainings, stops of two processes, 10,000 damaged files: the tests make a few of each. Takes hours.
 faults: .venv/installed
 	$(BIN)/python -m tests.faults.killed_builds
-	$(BIN)/python -m tests.faults.fuzz --count 10000
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(BIN)/python -m tests.faults.killed_trainings
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(BIN)/python -m tests.faults.stopped_pairs
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" LABRAM_ELASTIC_FULL=1 $(BIN)/python -m pytest tests/faults/test_elastic.py
+	JAX_PLATFORMS=cpu $(BIN)/python tests/convert/mutations.py tests/golden/labram.pth 2000 1
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(BIN)/python -m tests.faults.fuzz --count 10000
 
 # Import and export beside PyTorch and braindecode themselves.
 interop: .venv/interop

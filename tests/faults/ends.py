@@ -25,11 +25,16 @@ def saved(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit())
 
 
-def differences(run: Path, whole: Path) -> list[str]:
-    """In what a run differs from the unbroken one: its log (but for clocks), best.json, arrays; [] if in nothing."""
-    if saved(run) != saved(whole):
+def differences(run: Path, whole: Path, stopped: bool = False) -> list[str]:
+    """In what a run differs from the unbroken one: its log (but for clocks), best.json, arrays; [] if in nothing.
+
+    One that was asked to stop has a checkpoint there, which also ends an interval of its log: of the log, scores alone
+    are compared.
+    """
+    if saved(run)[-1:] != saved(whole)[-1:] or not (stopped or saved(run) == saved(whole)):
         return [f"checkpoints {saved(run)} instead of {saved(whole)}"]
-    found = ["the log"] if lines(run) != lines(whole) else []
+    logs = [[line for line in lines(place) if not stopped or line["split"] != "train"] for place in (run, whole)]
+    found = ["the log"] if logs[0] != logs[1] else []
     found += ["best.json"] if read_json(run / "best.json") != read_json(whole / "best.json") else []
     mine, other = (arrays(place / "checkpoints" / str(saved(whole)[-1])) for place in (run, whole))
     if mine.keys() != other.keys() or not mine:
