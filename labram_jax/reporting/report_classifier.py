@@ -9,7 +9,7 @@ from labram_jax.config import ClassifierConfig, base_encoder, huge_encoder, larg
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError, refusal_in
 from labram_jax.evaluation.baseline import BANDS_HZ, Baseline, band_power_baseline
 from labram_jax.evaluation.heldout import predict
 from labram_jax.evaluation.published import published_for
@@ -53,9 +53,15 @@ def read_predictions(run: Run, split: str) -> tuple[np.ndarray, np.ndarray] | No
         return None
     try:
         with np.load(path) as arrays:
-            return arrays["probabilities"], arrays["labels"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read ({error}): delete it and evaluate the run again.") from error
+            predictions, labels = arrays["probabilities"], arrays["labels"]
+        if predictions.shape[:1] != labels.shape[:1] or predictions.ndim != 2 or not np.isfinite(predictions).all():
+            raise ValueError(f"shapes {predictions.shape} and {labels.shape}")
+    except Exception as error:  # NumPy has no one exception for what it cannot open
+        if refusal := refusal_in(error):
+            raise refusal from error
+        reason = " ".join(str(error).split())[:200]
+        raise DamageError(f"{path} is damaged ({reason})", "delete it and evaluate the run again") from error
+    return predictions, labels
 
 
 def _baseline(page: Page, run: Run, corpora: Sequence[Corpus], test: Sequence[Windows]) -> Baseline | None:

@@ -1,5 +1,6 @@
 """What a run directory tells: its configuration, its log, its best checkpoint, its scores."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import numpy as np
 from labram_jax.checkpoints.files import BEST, CONFIG, METRICS, SCORES
 from labram_jax.config import AnyStageConfig, kind_of
 from labram_jax.configfile import from_dict
-from labram_jax.errors import InputError
+from labram_jax.errors import DamageError, InputError
 from labram_jax.jsonfile import read_json
 from labram_jax.reporting.figures.training import Series
 from labram_jax.training.metricslog import read_metrics
+
+_ADVICE = "delete it, or start the training again, which writes it anew"
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,10 @@ class Run:
         config = from_dict(read_json(path / CONFIG), str(path / CONFIG))
         if not hasattr(config, "loop"):
             raise InputError(f"{path} is a {kind_of(config)} model and no training run: give the run it came from.")
-        lines = tuple(line for line in read_metrics(path) if "step" in line and "split" in line)
+        lines = tuple(line for line in map(_numbers, read_metrics(path)) if "epoch" in line)
         if not lines:
             raise InputError(f"{path / METRICS} has no lines yet: let the run reach its first log, then report again.")
-        best = read_json(path / BEST) if (path / BEST).is_file() else None
-        scores = read_json(path / SCORES) if (path / SCORES).is_file() else {}
-        return cls(path, config, lines, best, scores)
+        return cls(path, config, lines, _best(path / BEST), _scores(path / SCORES))
 
     @property
     def stage(self) -> str:
@@ -73,6 +74,35 @@ class Run:
     def at(self, split: str, step: int) -> dict[str, float]:
         """The line of a split at a step, or nothing."""
         return next((line for line in self.lines if line["split"] == split and line["step"] == step), {})
+
+
+def _numbers(line: dict) -> dict:
+    """What of a line of the log can be shown: its split, and the numbers that are finite."""
+    return {name: value for name, value in line.items() if name == "split" or _is_finite(value)}
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _best(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    best = read_json(path, _ADVICE)
+    named = type(best.get("step")) is int and isinstance(best.get("metric"), str)
+    if not named or not _is_finite(best.get("value")):
+        raise DamageError(f"{path} is damaged, since it names no checkpoint and its score", _ADVICE)
+    return best
+
+
+def _scores(path: Path) -> dict[str, dict[str, float]]:
+    if not path.is_file():
+        return {}
+    advice = "delete it and evaluate the run again"
+    scores = read_json(path, advice)
+    if not all(isinstance(own, dict) for own in scores.values()):
+        raise DamageError(f"{path} is damaged, since it holds something else than scores", advice)
+    return {name: {metric: value for metric, value in own.items() if _is_finite(value)} for name, own in scores.items()}
 
 
 def _holds(line: dict, split: str, metric: str) -> bool:

@@ -5,6 +5,7 @@ written some at a time, and a file that is full gets a number: metrics-0001.json
 metrics.jsonl at last, which holds the newest lines.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -50,12 +51,12 @@ class StepLog:
 
 
 def read_metrics(run: str | os.PathLike) -> list[dict]:
-    """The lines of a run's metrics.jsonl, see `read_steps`."""
-    return read_steps(Path(run) / METRICS)
+    """The lines of a run's metrics.jsonl that have a split, see `read_steps`."""
+    return [line for line in read_steps(Path(run) / METRICS) if isinstance(line.get("split"), str)]
 
 
 def read_steps(path: Path) -> list[dict]:
-    """The lines of a log, oldest first; a last line cut short by a kill is left out."""
+    """The lines of a log that have a step, oldest first; one cut short by a kill, or damaged, is left out."""
     return [line for file in _files(path) for line in _lines_of(file)]
 
 
@@ -70,11 +71,11 @@ def _numbered(path: Path, number: int) -> Path:
 
 def _lines_of(path: Path) -> list[dict]:
     lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if isinstance(line, dict) and type(line.get("step")) is int:
+                lines.append(line)
     return lines
 
 
@@ -82,7 +83,7 @@ def _cut_after(path: Path, newest: str, step: int) -> None:
     """Rewrites a file of the log without what training will write again; a numbered one goes if nothing is left."""
     kept = [line for line in _lines_of(path) if line["step"] <= step and line.get("split") != "test"]
     text = "".join(json.dumps(line) + "\n" for line in kept)
-    if text == path.read_text():
+    if text.encode() == path.read_bytes():
         return
     if not text and path.name != newest:
         path.unlink()

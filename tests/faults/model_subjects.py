@@ -145,6 +145,8 @@ def make(root: Path, fixed: Path, names: Sequence[str]) -> Iterable[tuple[str, l
         files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
         if name == "codes":
             files = [path for path in files if "codes" in path.parts]
+        elif name == "run: report":
+            files = [path for path in files if path.parent == source]  # the others are read as `inspect` reads them
         yield name, files, checked(name, fixed)
 
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from flax.linen import meta
+from sentences import refuses
 
 from labram_jax.config import (
     ClassifierConfig,
@@ -92,8 +93,7 @@ def test_names_from_files_are_text(make_run, alpha_corpus):
     """Those of classes and corpora, on the page, in figures and in the figures' file names."""
     classes = ("<img src=x onerror=alert(1)>", "a|b `c`\n\n# $\\d$")
     corpus = alpha_corpus("..!(x)")
-    described = json.loads((corpus.path / "corpus.json").read_text())
-    (corpus.path / "corpus.json").write_text(json.dumps(described | {"classes": classes}))
+    dataclasses.replace(corpus.info, classes=classes).with_digests(corpus.info.digests).write(corpus.path)
     model = ClassifierConfig(encoder=TINY, classes=classes)
     config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
     run = make_run(config, 3, {"loss": 0.7})
@@ -189,6 +189,44 @@ def test_what_is_no_run_is_refused_and_left_untouched(tmp_path, make_run):
     with pytest.raises(InputError, match="no training run"):
         write_report(run)
     assert not (run / "report.md").exists() and not (run / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("best.json", '{"step": "2", "metric": "loss", "value": 1.0}', "names no checkpoint and its score: delete it"),
+        ("best.json", '{"step": 2, "metric": "loss", "value": NaN}', "names no checkpoint and its score"),
+        ("scores.json", '{"test": [1]}', "something else than scores: delete it and evaluate"),
+    ],
+)
+def test_what_was_changed_to_what_cannot_be_is_refused(make_run, name, content, sentence):
+    run = make_run(PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY)), 2, {"loss": 1.0})
+    (run / name).write_text(content)
+    with refuses(sentence):
+        write_report(run)
+
+
+def test_a_damaged_log_is_shown_as_far_as_it_can_be(make_run):
+    run = make_run(PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY)), 2, {"loss": 1.0})
+    log = run / "metrics.jsonl"
+    whole = log.read_bytes().splitlines(keepends=True)
+    whole[0] = whole[0].replace(b'"loss": 1.0', b'"loss": "one"').replace(b"1234.0", b"[]")
+    damaged = (b"5\n", b"null\n", b'{"step": 1}\n', b'{"step": "1", "split": "train"}\n', b'{"step": 1, "split": []}\n')
+    log.write_bytes(b"".join((*damaged, b"\xff{\n", b"[" * 100_000 + b"\n", *whole)))
+    opened = Run.open(run)
+    assert opened.series("train", "loss")[0].tolist() == [2] and "patches_per_second" not in opened.lines[0]
+    assert len(opened.lines) == 4
+    write_report(run)
+
+
+def test_damaged_predictions_are_refused(make_run, tmp_path):
+    run = make_run(classifier_config(tmp_path / "moved"), 2, {"loss": 0.7})
+    path = run / "predictions-test.npz"
+    np.savez(path, probabilities=np.full((12, 1), 0.5), labels=np.zeros(11, int))
+    for content in (path.read_bytes(), path.read_bytes()[:300], b"PK\x03\x04", b""):
+        path.write_bytes(content)
+        with refuses(r"predictions-test\.npz is damaged .*: delete it and evaluate the run again"):
+            report_classifier.read_predictions(Run.open(run), "test")
 
 
 def test_values_that_were_not_finite_are_left_out_of_curves(make_run):
