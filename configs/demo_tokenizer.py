@@ -4,8 +4,8 @@
 
 The quantizer is bypassed at first, k-means starts the codebook on latents that the decoder already has use for, the
 commitment weight rises from there, and codes that nobody uses are restarted. On few recordings the published
-configuration (`tokenizer`) collapses onto one code within some fifty steps. Below 1 in amplitude and phase it predicts
-more than the mean.
+configuration (`tokenizer`) collapses onto one code within some fifty steps. `labram-jax evaluate` puts its losses
+beside those of the training split's mean spectra, which need no code and are far below 1 in amplitude.
 
 Windows of 4 s without overlap; `--data.stride-seconds 1` begins one every second, as the published tokenizer does.
 """

@@ -1,7 +1,7 @@
 """The whole way in one go: simulated recordings, a corpus, three stages, scores, figures."""
 
-import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from data_prep.corpora.simulated import Options, Simulation, simulate
@@ -14,11 +14,16 @@ from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import Evaluation, evaluate
 from labram_jax.reporting.report import write_report
-from labram_jax.reporting.runlog import Run
 from labram_jax.runs import keep_compiled, train
-from labram_jax.tables import text_table
+from labram_jax.tables import cell, metric_name, text_table
 
 STAGES = ("tokenizer", "pretraining", "finetuning")
+# Of each stage, the metrics that its table shows; none given: all.
+_SHOWN = {
+    "tokenizer": ("amplitude_loss", "phase_loss", "codes_used"),
+    "pretraining": ("cross_entropy", "accuracy"),
+    "finetuning": (),
+}
 
 
 def run(out: Path, *, short: bool = False, seed: int = 0) -> None:
@@ -36,9 +41,9 @@ def run(out: Path, *, short: bool = False, seed: int = 0) -> None:
         if not train(_config(stage, out, corpus, short, seed)).finished:
             raise InputError(f"The demo was stopped: the same command goes on from {out}.")
     _say("5/5 scores and figures")
-    evaluation = evaluate(out / "finetuning", corpus)
+    evaluations = {stage: evaluate(out / stage, corpus) for stage in STAGES}
     reports = [write_report(out / stage) for stage in STAGES]
-    print(f"\n{_table(out, corpus, evaluation)}\n\n{evaluation}\n")
+    print(f"\n{_table(evaluations, Corpus.open(corpus))}\n\n{evaluations['finetuning']}\n")
     for report in reports:
         figures = sorted((report.parent / "figures").glob("*.png"))
         print(f"{report}  with {len(figures)} figures in {report.parent / 'figures'}")
@@ -70,28 +75,16 @@ def _config(stage: str, out: Path, corpus: Path, short: bool, seed: int) -> AnyS
     return config
 
 
-def _table(out: Path, corpus: Path, evaluation: Evaluation) -> str:
-    """What each stage reached on held-out windows, beside what guessing would."""
-    tokenizer, encoder = (evaluate(out / stage, corpus).columns for stage in ("tokenizer", "pretraining"))
-    codes = tokenizer["tokenizer"]
-    classifier = evaluation.columns["fine-tuned"]
-    rows = [
-        ["tokenizer", "amplitude loss", codes["amplitude_loss"], "1 (predicting the mean)"],
-        ["tokenizer", "phase loss", codes["phase_loss"], "1 (predicting the mean)"],
-        ["tokenizer", "share of codes in use", codes["codes_used"], ""],
-        ["pretraining", "masked cross-entropy", encoder["pretraining"]["cross_entropy"], _guessing(out)],
-        *(["fine-tuning", metric, value, _chance(metric)] for metric, value in classifier.items()),
-    ]
-    return text_table(["stage", "on the test split", "value", "guessing"], rows)
-
-
-def _guessing(out: Path) -> str:
-    codes = Run.open(out / "pretraining").config.model.codes
-    return f"{math.log(codes):.3f} (ln {codes})"
-
-
-def _chance(metric: str) -> str:
-    return {"balanced_accuracy": "0.5", "auroc": "0.5"}.get(metric, "")
+def _table(evaluations: Mapping[str, Evaluation], corpus: Corpus) -> str:
+    """What each stage reached on held-out windows, beside what is reached without it."""
+    rows = []
+    for stage, own in _SHOWN.items():
+        columns = evaluations[stage].columns
+        model, *beside = columns
+        for metric in own or columns[model]:
+            references = [f"{cell(columns[name][metric])} {name}" for name in beside if metric in columns[name]]
+            rows.append([stage, metric_name(metric), columns[model].get(metric), ", ".join(references)])
+    return text_table(["stage", f"on {corpus.told('test')}", "value", "without it"], rows)
 
 
 def _say(text: str) -> None:

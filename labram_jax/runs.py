@@ -71,7 +71,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
     origin = Origin(_inputs(stage, corpora), Branch.parse(branch_from) if branch_from else None)
-    notes = [reader.counts, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
+    notes = [reader.counts, *reader.within_subjects, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
     if isinstance(stage, FinetuningStage):
         reader.labels(config.data.test_split)  # a split that cannot be scored is refused before the first step
         validation = reader.labels(config.data.validation_split)

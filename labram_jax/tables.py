@@ -18,6 +18,8 @@ METRIC_NAMES = {
     "r2": "R²",
     "rmse": "RMSE",
     "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
     "cross_entropy": "cross-entropy",
     "amplitude_loss": "amplitude loss",
     "phase_loss": "phase loss",
@@ -37,6 +39,17 @@ class Spread:
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Between which values a score lies, at the level that whoever shows it says."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"[{self.low:.3f}, {self.high:.3f}]"
 
 
 def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread | float]:

@@ -16,7 +16,7 @@ from small_runs import MONTAGES, write_corpus
 
 from labram_jax import cli
 
-COMMANDS = ("demo", "prepare", "train", "tokenize", "evaluate", "embed", "convert", "inspect", "report")
+COMMANDS = ("demo", "prepare", "train", "tokenize", "evaluate", "predict", "embed", "convert", "inspect", "report")
 
 
 def write_edf(path: Path, names: list[str], seconds: int = 6) -> Path:
@@ -124,6 +124,9 @@ BAD = {
     "evaluate tokenizer absent": "no corpus absent",
     "evaluate tokenizer future": "future has format 99",
     "evaluate tokenizer unlabelled": "unlabelled has no windows in the split 'test'",
+    "predict tokenizer small out.npz": "tokenizer is no classifier: fine-tune it first",
+    "predict absent small out.npz": "absent does not exist: give a run",
+    "predict tokenizer small missing.csv": "missing.csv does not end with .npz: give such a name",
     "embed tokenizer absent.edf out.npz": "no file absent.edf",
     "embed tokenizer truncated/cut.edf out.npz": "cut.edf .*(truncated|shorter|breaks off)",
     "embed tokenizer unknown/probes.edf out.npz": "None of its 2 channels .*known electrode",

@@ -72,6 +72,18 @@ class Corpus:
         found = set(self.tables.spans["split"])
         return tuple(split for split in SPLITS if split in found)
 
+    def subjects(self, split: str) -> frozenset[str]:
+        """Returns the subjects of a split."""
+        spans = self.tables.spans
+        return frozenset(spans.loc[spans["split"] == split, "subject"])
+
+    def told(self, split: str, training: str = "train") -> str:
+        """Names a split for whoever reads its scores, which are within subjects where some are in training too."""
+        own = self.subjects(split)
+        shared = len(own & self.subjects(training)) if split != training else 0
+        within = f" (within subjects: {shared} of the {len(own)} of {split} are also in {training})" if shared else ""
+        return f"{self.name}, {split}{within}"
+
     def quality(self, montage: MontageInfo) -> UInt8[np.ndarray, "seconds C"]:
         """Returns the flags of every second of a montage (`schema.QUALITY`), which stay on disk."""
         return np.load(self.path / montage.name / QUALITY_FILE, mmap_mode="r")

@@ -119,6 +119,18 @@ class BatchReader:
             found.append({"corpus": str(own.corpus.path), "recording": recording, "start_seconds": start})
         return found
 
+    @property
+    def within_subjects(self) -> list[str]:
+        """What to tell of splits that share subjects with training."""
+        train = self.data.train_split
+        others = {self.data.validation_split, self.data.test_split} - {"", train}
+        return [
+            f"scores of {corpus.told(split, train)}"
+            for corpus in self.corpora
+            for split in sorted(others, reverse=True)
+            if corpus.subjects(split) & corpus.subjects(train)
+        ]
+
     def labels(self, name: str) -> np.ndarray | None:
         """Labels of the windows of a split that have one; None where it is not asked for or no corpus has it.
 

@@ -146,6 +146,16 @@ class WindowIndex:
         bad = (np.bitwise_or.reduce(seconds, axis=0) & self._judged) != 0
         return bad if bad.any() else None
 
+    def listed(self) -> pd.DataFrame:
+        """Returns a table of all windows, in order: recording, subject, start_seconds (from the recording's start)."""
+        runs = self._runs
+        piece, span, start, first = (
+            np.repeat(own, runs.count) for own in (runs.piece, runs.span, runs.start, self._ends - runs.count)
+        )
+        start = start + (np.arange(len(self)) - first) * self.stride
+        columns = {"recording": self.recordings[span], "subject": self.subjects[span]}
+        return pd.DataFrame(columns | {"start_seconds": self._start_seconds[piece] + start / RATE_HZ})
+
     def window_labels(self) -> np.ndarray | None:
         """Returns the labels of all windows, in order: int64 [N], float32 [N, outputs], or None without labels."""
         return None if self.labels is None else np.repeat(self.labels[self._runs.span], self._runs.count, axis=0)

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.signal import welch
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -13,8 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from labram_jax import metrics
 from labram_jax.config import SAMPLE_RATE
+from labram_jax.data.schema import NO_CLASS
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
+from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.progress import Progress
 
 BANDS_HZ = {
@@ -33,18 +35,34 @@ MAX_TRAIN_WINDOWS = 20_000
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """The baseline's predictions on the test windows, their labels and band powers (natural logarithm), its scores.
+class BandPowers:
+    """The baseline, fitted once: a logistic or ridge regression on log band powers of some electrodes.
 
-    The powers of bad electrodes are NaN.
+    Attributes:
+        electrodes: those that all montages have that it was fitted for.
+        train_windows: how many windows it was fitted to.
+        classes: their names, empty where they have none; `task` says how it is scored.
+        present: the classes that occur in training; others get no probability.
     """
 
-    predictions: Float[np.ndarray, "N outputs"]
-    powers: Float[np.ndarray, "N C 7"]
-    labels: np.ndarray
-    scores: dict[str, float]
     electrodes: tuple[str, ...]
     train_windows: int
+    task: metrics.Task
+    classes: tuple[str, ...]
+    present: Int[np.ndarray, "present"]
+    model: Pipeline
+
+    def predict(self, windows: Sequence[Windows]) -> PredictionTable:
+        """The predictions for all windows of a split, in the order of `predictions.listed`."""
+        powers, _ = read_powers(windows, self.electrodes)
+        features = powers.reshape(len(powers), -1)
+        if self.task == "regression":
+            outputs = np.asarray(self.model.predict(features)).reshape(len(features), -1)
+        else:
+            outputs = np.zeros((len(features), 2 if self.task == "binary" else len(self.classes)))
+            outputs[:, self.present] = self.model.predict_proba(features)
+            outputs = outputs[:, 1:] if self.task == "binary" else outputs
+        return PredictionTable.of(listed(windows), outputs, self.task, self.classes)
 
 
 def log_band_powers(eeg: Float[np.ndarray, "N C samples"], rate: float = SAMPLE_RATE) -> Float[np.ndarray, "N C 7"]:
@@ -69,50 +87,27 @@ def _imputer() -> SimpleImputer:
     return SimpleImputer(keep_empty_features=True)
 
 
-def fit_and_score(
-    train: Float[np.ndarray, "N features"],
-    train_labels: np.ndarray,
-    test: Float[np.ndarray, "M features"],
-    test_labels: np.ndarray,
-    classes: int,
-) -> tuple[Float[np.ndarray, "M outputs"], dict[str, float]]:
-    """Fits on `train`, scores on `test`; `classes` 0 means targets to regress (ridge regression).
+def fit_band_powers(
+    train: Sequence[Windows], others: Sequence[Windows], task: metrics.Task, classes: tuple[str, ...]
+) -> BandPowers:
+    """Fits the baseline to the labelled windows `train` of some corpora, to be used on `others` as well.
 
-    Returns the predictions (two classes: the probability of class 1, as one column) and the defined metrics.
+    Montages may differ: the electrodes that all of them share are used. At most 20,000 training windows, evenly
+    spread, are read. Raises InputError if no electrode is shared, or there are no labels or one class alone.
     """
-    if classes == 0:
-        model = make_pipeline(_imputer(), StandardScaler(), Ridge()).fit(train, train_labels)
-        predictions = np.asarray(model.predict(test)).reshape(len(test), -1)
-        return predictions, metrics.regression(predictions, test_labels).values
-    present = np.unique(train_labels)
-    if len(present) < 2:
+    electrodes = shared_electrodes([*train, *others])
+    powers, labels = read_powers(train, electrodes, MAX_TRAIN_WINDOWS)
+    known = np.isfinite(labels).all(axis=1) if task == "regression" else labels >= 0
+    if not known.any():
+        raise InputError(
+            f"The split {train[0].split!r} has no labelled windows for the baseline: prepare it with labels."
+        )
+    features, labels = powers[known].reshape(known.sum(), -1), labels[known]
+    present = np.arange(0) if task == "regression" else np.unique(labels)
+    if task != "regression" and len(present) < 2:
         raise InputError(f"All training windows have label {present}: the baseline needs two classes at least.")
-    model = classifier().fit(train, train_labels)
-    probabilities = np.zeros((len(test), classes))
-    probabilities[:, present] = model.predict_proba(test)
-    if classes == 2:
-        probabilities = probabilities[:, 1:]
-        return probabilities, metrics.binary(probabilities, test_labels).values
-    return probabilities, metrics.multiclass(probabilities, test_labels).values
-
-
-def band_power_baseline(train: Sequence[Windows], test: Sequence[Windows], classes: int) -> Baseline:
-    """Fits the baseline on the windows `train` of some corpora and scores it on their windows `test`.
-
-    Montages may differ: the electrodes that all labelled windows share are used. At most 20,000 training
-    windows, evenly spread, are read. Raises InputError if no electrode is shared or there are no labels.
-    """
-    electrodes = shared_electrodes([*train, *test])
-    train_powers, train_labels = _powers(train, electrodes, MAX_TRAIN_WINDOWS)
-    test_powers, test_labels = _powers(test, electrodes, None)
-    predictions, scores = fit_and_score(
-        train_powers.reshape(len(train_labels), -1),
-        train_labels,
-        test_powers.reshape(len(test_labels), -1),
-        test_labels,
-        classes,
-    )
-    return Baseline(predictions, test_powers, test_labels, scores, electrodes, len(train_labels))
+    model = make_pipeline(_imputer(), StandardScaler(), Ridge()) if task == "regression" else classifier()
+    return BandPowers(electrodes, len(labels), task, classes, present, model.fit(features, labels))
 
 
 def shared_electrodes(windows: Sequence[Windows]) -> tuple[str, ...]:
@@ -124,31 +119,25 @@ def shared_electrodes(windows: Sequence[Windows]) -> tuple[str, ...]:
     return shared
 
 
-def has_label(label: int | np.ndarray | None) -> bool:
-    """Whether a window's label says anything: a class index of 0 or more, or a vector without NaN."""
-    if label is None:
-        return False
-    return bool(np.isfinite(label).all()) if np.ndim(label) else int(label) >= 0
-
-
-def _powers(
-    windows: Sequence[Windows], electrodes: tuple[str, ...], limit: int | None
+def read_powers(
+    windows: Sequence[Windows], electrodes: tuple[str, ...], most: int | None = None
 ) -> tuple[Float[np.ndarray, "N C 7"], np.ndarray]:
-    share = 1.0 if limit is None else min(1.0, limit / max(sum(map(len, windows)), 1))
+    """Returns log band powers and labels of all windows, or of `most` evenly spread ones; bad electrodes are NaN."""
+    total = sum(map(len, windows))
+    share = 1.0 if most is None else min(1.0, most / max(total, 1))
     powers, labels = [], []
-    split = windows[0].split
-    with Progress(f"Band powers ({split})", total=round(share * sum(map(len, windows)))) as progress:
+    split = ", ".join({own.split for own in windows})
+    with Progress(f"Band powers ({split})", total=round(share * total)) as progress:
         for montage in (montage for own in windows for montage in own.montages):
             order = [montage.electrodes.index(electrode) for electrode in electrodes]
             for index in evenly_spread(montage, share):
                 window = montage[index]
                 progress.update()
-                if has_label(window.label):
-                    own = log_band_powers(window.eeg[None, order])[0]
-                    powers.append(np.where(window.bad[order, None], np.nan, own))
-                    labels.append(window.label)
-    if not labels:
-        raise InputError(f"The split {split!r} has no labelled windows for the baseline: prepare it with labels.")
+                own = log_band_powers(window.eeg[None, order])[0]
+                powers.append(np.where(window.bad[order, None], np.nan, own))
+                labels.append(NO_CLASS if window.label is None else window.label)
+    if not powers:
+        raise InputError(f"There are no windows in the split {split!r} for the baseline: choose another split.")
     return np.stack(powers), np.asarray(labels)
 
 

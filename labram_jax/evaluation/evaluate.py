@@ -1,62 +1,69 @@
-"""Scores of a trained model on a corpus: what `labram-jax evaluate` prints and leaves in the run."""
+"""Scores of a trained model on a corpus, beside what is reached without it: what `labram-jax evaluate` prints."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import numpy as np
-
-from labram_jax import metrics
 from labram_jax.checkpoints.files import CONFIG, INPUTS, SCORES
 from labram_jax.checkpoints.models import find_model, load_model, read_meta
 from labram_jax.config import (
     ClassifierConfig,
     DataConfig,
-    MaskedModelConfig,
-    MeshConfig,
+    FinetuningStageConfig,
     PretrainingStageConfig,
     StageConfig,
     TokenizerConfig,
     TokenizerStageConfig,
-    replace,
 )
 from labram_jax.configfile import from_dict
-from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.reader import evaluation_rows, windows_of
+from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError, sentence_of
-from labram_jax.evaluation.baseline import band_power_baseline
-from labram_jax.evaluation.heldout import predict
+from labram_jax.evaluation import references
+from labram_jax.evaluation.baseline import fit_band_powers
+from labram_jax.evaluation.predict import check_task, collected, for_evaluation, predictions, window_lengths
+from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.evaluation.published import published_for
-from labram_jax.inference import Classifier, load
+from labram_jax.evaluation.scoring import Level, score_levels
+from labram_jax.inference import Tokenizer
 from labram_jax.jsonfile import read_json, write_json
-from labram_jax.parallel.sharding import make_mesh
 from labram_jax.runs import make_stage, tokenizer_digest
 from labram_jax.stages.pretraining import PretrainingStage
-from labram_jax.stages.stage import Stage
 from labram_jax.tables import over_seeds, score_rows, text_table
-from labram_jax.training.evaluating import evaluate as evaluate_batches
-from labram_jax.training.program import prepare
+from labram_jax.training.evaluating import summarise
+
+MODEL, BASELINE = "fine-tuned", "band powers"
+PREDICTIONS = {MODEL: "predictions", BASELINE: "baseline"}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores by column ("fine-tuned", "band powers", ...) on one split; `str` is a table.
+    """Scores of a model and of what stands beside it on one split; `str` is a table for each level.
 
-    `undefined` has the reason for each metric without a value, `notes` what else there is to say.
+    `levels` are over windows first, then over recordings and subjects where they can be; `notes` say what else there
+    is to say; `tables` has the predictions from which the scores of classifiers derive.
     """
 
     title: str
-    columns: Mapping[str, Mapping[str, object]]
-    undefined: Mapping[str, str]
+    levels: tuple[Level, ...]
     notes: tuple[str, ...] = ()
+    tables: Mapping[str, PredictionTable] = dataclasses.field(default_factory=dict)
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, object]]:
+        """Scores over windows by column ("fine-tuned", "band powers", ...) and metric."""
+        return self.levels[0].columns
 
     def __str__(self) -> str:
-        reasons = [f"{metric} has no value: {reason}" for metric, reason in self.undefined.items()]
-        return "\n".join([self.title, text_table(*score_rows(self.columns)), *reasons, *self.notes])
+        lines = [self.title]
+        for level in self.levels:
+            if level.unit != "window":
+                lines.append(f"\nper {level.unit}, by the mean of its windows' outputs ({level.units:,})")
+            lines.append(text_table(*score_rows(level.shown())))
+            lines += [f"{metric} has no value: {reason}" for metric, reason in level.undefined.items()]
+        return "\n".join([*lines, *self.notes])
 
 
 def evaluate(
@@ -69,34 +76,37 @@ def evaluate(
 ) -> Evaluation:
     """Scores a model on one split of a corpus, in windows as it was trained on unless others are asked for.
 
-    A classifier gets its metrics beside a band-power regression's (fitted to the corpus' training split, if it can be)
-    and the paper's; a tokenizer its losses and its use of the codebook; an encoder the cross-entropy of hidden codes. A
-    classifier's scores and predictions on a corpus and in windows that it was trained on are also left in its run, for
-    the report.
+    A classifier gets its metrics beside a band-power regression's and those of chance (both from the corpus' training
+    split, if it has one), and the paper's; a tokenizer its losses and its use of the codebook beside the losses of mean
+    spectra; an encoder the cross-entropy of hidden codes beside that of the codes' frequencies. On a corpus and in
+    windows that a run was trained on, the scores, and a classifier's and the baseline's predictions, are also left in
+    the run, for its report. All is computed by this process on its own devices.
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
     opened = Corpus.open(corpus)
     variables, values = load_model(checkpoint)
     config = from_dict(values, str(checkpoint))
-    model = getattr(config, "model", config)
-    data = _lengths(config, window_seconds, stride_seconds)
-    if isinstance(model, ClassifierConfig):
-        own = data == _lengths(config, None, None)
-        return _classifier(Path(checkpoint), model, opened, data, split, baseline, leave=own)
-    windows = _windows(data, opened, split)
-    rows = evaluation_rows(data, [windows], jax.local_device_count())
-    data = dataclasses.replace(rows, corpora=(opened.address,))
-    stage = _stage(config, model, data, opened, checkpoint)
-    batches = pipeline.evaluation(
-        [windows],
-        batch_rows=data.batch_rows,
-        patch_slots=data.patch_slots,
-        segments=data.segments,
-        masked=isinstance(model, MaskedModelConfig),
-    )
-    program = prepare(stage, make_mesh(MeshConfig(), jax.local_devices()), total_steps=1, steps_per_epoch=1)
-    scores = evaluate_batches(program, *program.put_model(variables), iter(batches))
-    return Evaluation(_title(checkpoint, windows), {stage.name: scores}, {})
+    data = window_lengths(config, window_seconds, stride_seconds)
+    windows, train = _windows(data, opened, split), windows_of(data, [opened], "train")
+    seed = config.loop.seed if isinstance(config, StageConfig) else 0
+    if isinstance(getattr(config, "model", config), ClassifierConfig):
+        check_task(checkpoint, getattr(config, "model", config), opened)
+        tables, lacking = _classifier_tables(config, variables, windows, train, baseline)
+        levels, notes = score_levels(tables, seed)
+        papers = {f"paper, {name}": result.scores for name, result in published_for(opened.name).items()}
+        levels[0] = dataclasses.replace(levels[0], columns={**levels[0].columns, **papers})
+    else:
+        columns, lacking = _self_supervised(checkpoint, config, variables, windows, train, seed)
+        levels, notes, tables = [Level("window", len(windows), columns)], [], {}
+    evaluation = Evaluation(_title(checkpoint, windows), tuple(levels), (*lacking, *notes), tables)
+    if data != window_lengths(config, None, None) or not _is_run_on(Path(checkpoint), opened):
+        return evaluation
+    try:
+        _leave_in_run(Path(checkpoint), split, evaluation)
+    except OSError as error:  # a run of somebody else, say: no reason to withhold the scores
+        notes = (*evaluation.notes, f"nothing was left in the run for its report: {sentence_of(error)}")
+        evaluation = dataclasses.replace(evaluation, notes=notes)
+    return evaluation
 
 
 def evaluate_seeds(
@@ -117,43 +127,88 @@ def evaluate_seeds(
     name = next(iter(first.columns))
     if any(name not in other.columns for other in others):
         raise InputError("The checkpoints are of different stages: give runs that differ in their seed alone.")
-    spread = over_seeds([evaluation.columns[name] for evaluation in (first, *others)])
+    levels = []
+    for number, level in enumerate(first.levels):  # of the same rows, all runs have the same levels
+        spread = over_seeds([evaluation.levels[number].columns[name] for evaluation in (first, *others)])
+        columns, intervals = {**level.columns, name: spread}, {**level.intervals, name: {}}
+        levels.append(dataclasses.replace(level, columns=columns, intervals=intervals))
     title = f"{first.title}, and {len(others)} more: mean ± standard deviation"
-    return Evaluation(title, {**first.columns, name: spread}, first.undefined)
+    return Evaluation(title, tuple(levels), first.notes)
 
 
-def _classifier(
-    checkpoint: Path, model: ClassifierConfig, corpus: Corpus, data: DataConfig, split: str, baseline: bool, leave: bool
-) -> Evaluation:
-    if model.classes and corpus.classes != model.classes:
-        raise InputError(
-            f"{checkpoint} tells {', '.join(model.classes)} apart, but the corpus {corpus.path} has the classes "
-            f"{', '.join(corpus.classes or ('none',))}: give a corpus with the same task."
-        )
-    classifier = load(checkpoint)
-    assert isinstance(classifier, Classifier)
-    windows = _windows(data, corpus, split)
-    predictions, labels = predict(classifier, [windows])
-    task = metrics.task_of(model.outputs, model.task == "regression")
-    scored = metrics.scorer(task)(predictions, labels)
-    columns: dict[str, Mapping[str, object]] = {"fine-tuned": scored.values}
-    undefined = dict(scored.undefined)
-    if baseline:
-        classes = 0 if task == "regression" else max(2, model.outputs)
+def stand_beside(
+    own: PredictionTable, windows: Sequence[Windows], train: Sequence[Windows], names: Sequence[str]
+) -> tuple[dict[str, PredictionTable], list[str]]:
+    """What stands beside a model's predictions for `windows`, made of the windows `train`; `names` are those wanted.
+
+    What cannot be made is told: no windows to fit it to, or no shared electrode, is no reason to withhold the scores.
+    """
+    made: dict[str, Callable[[], PredictionTable]] = {
+        BASELINE: lambda: fit_band_powers(train, windows, own.task, windows[0].corpus.classes or ()).predict(windows),
+        references.CHANCE: lambda: references.chance(own, train),
+    }
+    tables, notes = {}, []
+    for name in names:
         try:
-            training = windows_of(data, [corpus], "train")
-            columns["band powers"] = band_power_baseline(training, [windows], classes).scores
+            tables[name] = made[name]()
         except InputError as error:
-            # No windows to fit it to, no shared electrode: no reason to withhold the model's own scores.
-            undefined["the band-power baseline"] = str(error)
-    notes: tuple[str, ...] = ()
-    if leave and _is_run_on(checkpoint, corpus):
-        try:
-            _leave_in_run(checkpoint, split, columns, predictions, labels)
-        except OSError as error:  # a run of somebody else, say: no reason to withhold the scores
-            notes = (f"nothing was left in the run for its report: {sentence_of(error)}",)
-    papers = {f"paper, {name}": result.scores for name, result in published_for(corpus.name).items()}
-    return Evaluation(_title(checkpoint, windows), {**columns, **papers}, undefined, notes)
+            notes.append(f"{name}: no scores ({str(error).rstrip('.')})")
+    return tables, notes
+
+
+def _classifier_tables(
+    config: FinetuningStageConfig | ClassifierConfig,
+    variables: Mapping,
+    windows: Windows,
+    train: Sequence[Windows],
+    baseline: bool,
+) -> tuple[dict[str, PredictionTable], list[str]]:
+    own = predictions(config, variables, [windows])
+    beside, notes = stand_beside(own, [windows], train, (BASELINE, references.CHANCE)[not baseline :])
+    return {MODEL: own, **beside}, notes
+
+
+def _self_supervised(
+    checkpoint: str | Path, config: object, variables: Mapping, windows: Windows, train: Sequence[Windows], seed: int
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Scores of a tokenizer or an encoder beside what is reached without it, and a note on what that is."""
+    if not isinstance(config, StageConfig):
+        if not isinstance(config, TokenizerConfig):
+            raise InputError(
+                f"{checkpoint} is an encoder without the run it came from, so the tokenizer whose codes it predicts "
+                "is not known: evaluate the run, or fine-tune the encoder."
+            )
+        config = TokenizerStageConfig(run="", model=config)
+    config = for_evaluation(config, [windows])
+    assert isinstance(config, TokenizerStageConfig | PretrainingStageConfig)
+    stage = make_stage(config, [windows.corpus], steps_per_epoch=1)
+    if isinstance(stage, PretrainingStage):
+        _check_tokenizer(checkpoint, stage)
+    found = collected(stage, variables, [windows], masked=isinstance(stage, PretrainingStage))
+    columns = {stage.name: summarise(stage, found)}
+    try:
+        sample, source = references.sample_of(train, seed)
+    except InputError as error:
+        return columns, [f"nothing stands beside it: {error}"]
+    if isinstance(stage, PretrainingStage):
+        tokenizer = Tokenizer(stage.frozen, stage.tokenizer.config, config.compute)
+        frequencies = references.code_counts(tokenizer, sample)
+        columns[references.FREQUENCIES] = references.frequency_scores(frequencies, found.sums["codes"])
+        note = f"{references.FREQUENCIES}: each code as often as it occurs, {source}"
+    else:
+        own = references.spectral_sums(references.drawn([windows], len(windows), seed))
+        columns |= references.spectral_references(references.spectral_sums(sample), own)
+        note = f"{references.MEAN}: without any code, {source}"
+    return columns, [note]
+
+
+def _check_tokenizer(checkpoint: str | Path, stage: PretrainingStage) -> None:
+    known = read_meta(find_model(checkpoint)).get(INPUTS, {})  # checkpoints of earlier versions have none
+    if known.get("tokenizer", now := tokenizer_digest(stage)) != now:
+        raise InputError(
+            f"{checkpoint} predicts the codes of another tokenizer than {stage.config.tokenizer} holds now, so that "
+            "its scores would mean nothing: put the one back that it was trained with."
+        )
 
 
 def _is_run_on(path: Path, corpus: Corpus) -> bool:
@@ -165,27 +220,15 @@ def _is_run_on(path: Path, corpus: Corpus) -> bool:
     return corpus.address in corpora or corpus.path.resolve() in {Path(name).resolve() for name in corpora}
 
 
-def _leave_in_run(run: Path, split: str, columns: Mapping, predictions: np.ndarray, labels: np.ndarray) -> None:
-    """Adds to scores.json and writes the predictions."""
+def _leave_in_run(run: Path, split: str, evaluation: Evaluation) -> None:
+    """Adds the columns to scores.json, under their split, and writes the tables of predictions."""
     path = run / SCORES
     scores = read_json(path) if path.is_file() else {}
-    scores |= {split: dict(columns["fine-tuned"])}
-    if "band powers" in columns:
-        scores["baseline"] = dict(columns["band powers"])
-    write_json(path, scores)
-    path = run / f"predictions-{split}.npz"
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        np.savez(file, probabilities=predictions, labels=labels)
-    part.replace(path)
-
-
-def _lengths(config: object, window_seconds: int | None, stride_seconds: float | None) -> DataConfig:
-    """Windows as asked for, else as the model was trained on, else as the corpus has them."""
-    own = config.data if isinstance(config, StageConfig) else DataConfig()
-    if window_seconds is None:
-        window_seconds, stride_seconds = own.window_seconds, stride_seconds or own.stride_seconds
-    return DataConfig(window_seconds=window_seconds, stride_seconds=stride_seconds)
+    computed = {name: dict(own) for name, own in evaluation.columns.items() if not name.startswith("paper")}
+    write_json(path, scores | {split: computed})
+    for name, stem in PREDICTIONS.items():
+        if name in evaluation.tables:
+            evaluation.tables[name].write(run / f"{stem}-{split}.npz")
 
 
 def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
@@ -198,27 +241,6 @@ def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
     return windows
 
 
-def _stage(config, model, data: DataConfig, corpus: Corpus, checkpoint: str | Path) -> Stage:
-    if not isinstance(config, StageConfig):
-        if not isinstance(model, TokenizerConfig):
-            raise InputError(
-                f"{checkpoint} is an encoder without the run it came from, so the tokenizer whose codes it predicts "
-                "is not known: evaluate the run, or fine-tune the encoder."
-            )
-        config = TokenizerStageConfig(run="", model=model)
-    config = replace(dataclasses.replace(config, data=data), **{"optimizer.accumulate": 1})
-    assert isinstance(config, TokenizerStageConfig | PretrainingStageConfig)
-    stage = make_stage(config, [corpus], steps_per_epoch=1)
-    if isinstance(stage, PretrainingStage):
-        known = read_meta(find_model(checkpoint)).get(INPUTS, {})  # checkpoints of earlier versions have none
-        if known.get("tokenizer", now := tokenizer_digest(stage)) != now:
-            raise InputError(
-                f"{checkpoint} predicts the codes of another tokenizer than {config.tokenizer} holds now, so that its "
-                "scores would mean nothing: put the one back that it was trained with."
-            )
-    return stage
-
-
 def _title(checkpoint: str | Path, windows: Windows) -> str:
     lengths = " or ".join(f"{seconds} s" for seconds in sorted({montage.seconds for montage in windows.montages}))
-    return f"{checkpoint} on {len(windows):,} windows of {lengths} of {windows.corpus.name}, {windows.split}"
+    return f"{checkpoint} on {len(windows):,} windows of {lengths} of {windows.corpus.told(windows.split)}"

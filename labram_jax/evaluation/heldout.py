@@ -1,22 +1,22 @@
-"""Windows that a run was not trained on, and a classifier's predictions for them."""
+"""Some windows of a split: those that a run was not trained on, or a sample of those that it was."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
-from scipy.special import expit, softmax
+from jaxtyping import Bool, Float32
 
 from labram_jax.config import DataConfig
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import MontageWindows, Window, Windows
 from labram_jax.errors import InputError
-from labram_jax.evaluation.baseline import evenly_spread, has_label
-from labram_jax.inference import Classifier
+from labram_jax.evaluation.baseline import evenly_spread
 from labram_jax.progress import Progress
 
 CHUNK = 64  # windows in memory at one time
+# Beside the seed, this keeps these random numbers apart from those of the data.
+_DRAWN = 17
 
 
 @dataclass(frozen=True)
@@ -52,28 +52,24 @@ def sample(windows: Sequence[Windows], most: int) -> Iterator[WindowSet]:
             yield WindowSet(name, montage.electrodes, *_stacked(found))
 
 
-def predict(classifier: Classifier, windows: Sequence[Windows]) -> tuple[Float[np.ndarray, "N outputs"], np.ndarray]:
-    """Returns predictions and labels of all labelled windows, corpus by corpus in their order.
+def drawn(windows: Sequence[Windows], most: int, seed: int) -> Iterator[WindowSet]:
+    """Yields `most` windows of some corpora, drawn without replacement, or all if there are no more, in their order.
 
-    Predictions are the probability of class 1 (one output), of every class, or the values of a regressor.
+    A few at a time, so that memory does not grow with their number.
     """
-    logits, labels = [], []
-    with Progress("Predictions", total=sum(map(len, windows))) as progress:
-        for montage in (montage for own in windows for montage in own.montages):
-            for chunk in chunks(montage):
-                progress.update(len(chunk))
-                chunk = [window for window in chunk if has_label(window.label)]
-                if chunk:
-                    eeg, bad = _stacked(chunk)
-                    logits.append(classifier.predict_logits(eeg, montage.electrodes, bads=bad))
-                    labels += [window.label for window in chunk]
-    if not labels:
-        split = windows[0].split
-        raise InputError(f"The corpora have no labelled windows in the split {split!r}: choose another split.")
-    values = np.concatenate(logits)
-    if classifier.config.task == "regression":
-        return values, np.asarray(labels)
-    return (expit(values) if values.shape[1] == 1 else softmax(values, axis=1)), np.asarray(labels)
+    total = sum(map(len, windows))
+    numbers = np.arange(total)
+    if total > most:
+        numbers = np.sort(np.random.default_rng((seed, _DRAWN)).choice(total, most, replace=False))
+    first = 0
+    with Progress(f"References ({', '.join({own.split for own in windows})})", len(numbers)) as progress:
+        for name, montage in ((own.corpus.name, montage) for own in windows for montage in own.montages):
+            of_montage = numbers[(numbers >= first) & (numbers < first + len(montage))] - first
+            first += len(montage)
+            for start in range(0, len(of_montage), CHUNK):
+                found = montage.read(of_montage[start : start + CHUNK].tolist())
+                yield WindowSet(f"{name}, {montage.directory.name}", montage.electrodes, *_stacked(found))
+                progress.update(len(found))
 
 
 def _stacked(windows: Sequence[Window]) -> tuple[Float32[np.ndarray, "N C samples"], Bool[np.ndarray, "N C"]]:

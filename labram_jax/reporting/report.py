@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from labram_jax.data.reader import open_corpora
+from labram_jax.evaluation.references import FREQUENCIES, MEAN, MEAN_BY_ELECTRODE
 from labram_jax.reporting.figures import training
 from labram_jax.reporting.page import Page
 from labram_jax.reporting.report_classifier import describe_classifier
@@ -32,6 +33,7 @@ def write_report(path: str | Path) -> Path:
     page = Page(run.path)
     _summary(page, run)
     _training(page, run)
+    _left_scores(page, run)
     describe = {"tokenizer": describe_tokenizer, "fine-tuning": describe_classifier}.get(run.stage)
     if describe is not None:
         page.attempt("Held-out windows", lambda: describe(page, run, open_corpora(run.config.data)))
@@ -90,15 +92,47 @@ def _training(page: Page, run: Run) -> None:
 
 
 def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:
-    """Lines to compare the curves with, by metric, and a sentence on what they mean."""
+    """Lines to compare the curves with, by metric, and a sentence on what they mean.
+
+    They are those that an evaluation of the test split left in the run; without one it is said what they would be.
+    """
+    left = run.scores.get(run.config.data.test_split, {})
     if run.stage == "tokenizer":
-        mean = (1.0, "predicting the mean")
-        return {"amplitude_loss": mean, "phase_loss": mean}, " A spectral loss of 1 is that of predicting the mean."
+        means = {name: left[name] for name in (MEAN, MEAN_BY_ELECTRODE) if name in left}
+        if not means:
+            return {}, " `labram-jax evaluate` tells the losses of the training split's mean spectra: below 1."
+        lines = {}
+        for metric in next(iter(means.values())):  # the harder one to beat
+            value, name = min((own[metric], name) for name, own in means.items())
+            lines[metric] = (value, f"{name}: {value:.3f}")
+        return lines, " Dashed: what mean spectra of the training split give on the test split, without any code."
     if run.stage == "pretraining":
         codes = run.config.model.codes
         guess = float(np.log(codes))
-        sentence = (
-            f" Guessing evenly among {codes:,} codes costs ln {codes} = {guess:.3f} and is right in 1 of {codes:,}."
-        )
+        if frequencies := left.get(FREQUENCIES):
+            value = frequencies["cross_entropy"]
+            lines = {"cross_entropy": (value, f"{FREQUENCIES}: {value:.2f}")}
+            lines["accuracy"] = (frequencies["accuracy"], "the most frequent code")
+            return lines, (
+                " Dashed: predicting each code by how often it occurs in the training split, on the test split (evenly "
+                f"among {codes:,} codes it would be ln {codes} = {guess:.3f})."
+            )
+        note = "`labram-jax evaluate` tells what predicting codes by their frequencies costs, which is less."
+        sentence = f" Guessing evenly among {codes:,} codes costs ln {codes} = {guess:.3f}; {note}"
         return {"cross_entropy": (guess, f"guessing evenly: ln {codes} = {guess:.2f}")}, sentence
     return {}, ""
+
+
+def _left_scores(page: Page, run: Run) -> None:
+    """The table that an evaluation left: the model beside what is reached without it."""
+    split = run.config.data.test_split
+    columns = run.scores.get(split, {})
+    if run.stage != "fine-tuning" and columns:
+        page.heading(f"Scores on the {split} split")
+        page.attempt("Subjects", lambda: page.text(_corpora_told(run, split)))
+        page.table(*score_rows(columns))
+
+
+def _corpora_told(run: Run, split: str) -> str:
+    data = run.config.data
+    return f"Of {'; '.join(corpus.told(split, data.train_split) for corpus in open_corpora(data))}."

@@ -1,87 +1,81 @@
-"""The classifier's part of a report: test scores beside the band-power baseline's and the paper's."""
+"""The classifier's part of a report: test scores beside the band-power baseline's, those of chance and the paper's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from labram_jax import metrics
+from labram_jax.checkpoints.models import load_model
 from labram_jax.config import ClassifierConfig, base_encoder, huge_encoder, large_encoder
+from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
-from labram_jax.errors import DamageError, InputError, refusal_in
-from labram_jax.evaluation.baseline import BANDS_HZ, Baseline, band_power_baseline
-from labram_jax.evaluation.heldout import predict
+from labram_jax.errors import InputError
+from labram_jax.evaluation.baseline import BANDS_HZ, read_powers, shared_electrodes
+from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
+from labram_jax.evaluation.predict import predictions
+from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.evaluation.published import published_for
-from labram_jax.inference import load
+from labram_jax.evaluation.references import CHANCE
+from labram_jax.evaluation.scoring import score_levels
 from labram_jax.reporting.figures import scalp, scores
 from labram_jax.reporting.page import Page
 from labram_jax.reporting.runlog import Run
 from labram_jax.tables import score_rows
 
-MODEL, BASELINE = "fine-tuned", "band powers"
-_LOSSES = frozenset({"log_loss", "rmse", "loss"})  # not on the scale of the bars
+_LOSSES = frozenset({"log_loss", "rmse", "loss", "brier", "calibration_error"})  # not on the scale of the bars
 _MOST_MAPS = 6
+_MOST_WINDOWS = 2000  # of which band powers are shown on the head
 
 
 def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
-    """Adds test scores, confusion matrix or ROC curve, and the classes' alpha power on the head to the page."""
-    split = run.config.data.test_split
-    windows = windows_of(run.config.data, corpora, split)
-    predictions, labels = read_predictions(run, split) or predict(load(run.path), windows)
-    model, task = run.config.model, _task(run.config.model)
-    scored = metrics.scorer(task)(predictions, labels)
-    columns = {MODEL: scored.values}
-    baseline = _baseline(page, run, corpora, windows)
-    if baseline is not None:
-        columns[BASELINE] = baseline.scores
-    elif "baseline" in run.scores:
-        columns[BASELINE] = run.scores["baseline"]
+    """Adds test scores, confusion matrix or ROC curve, and the classes' alpha power on the head to the page.
+
+    Predictions are those that an evaluation left in the run, or are made.
+    """
+    data = run.config.data
+    split = data.test_split
+    tables, windows = _tables(page, run, corpora)
+    levels, notes = score_levels(tables, run.config.loop.seed)
     page.heading(f"Scores on the {split} split")
-    page.text(f"{len(labels):,} windows. {_baseline_sentence(baseline)}")
-    columns |= _published(page, corpora, model)
-    page.table(*score_rows(columns))
-    for metric, reason in scored.undefined.items():
-        page.note(f"{metric}: {reason}, so that it has no value.")
-    _figures(page, task, predictions, labels, model, columns, baseline)
+    told = "; ".join(own.corpus.told(split, data.train_split) for own in windows)
+    page.text(f"{levels[0].units:,} windows of {told}.")
+    published = _published(page, corpora, run.config.model)
+    for level in levels:
+        if level.unit != "window":
+            page.text(f"Per {level.unit} ({level.units:,}), by the mean of its windows' outputs:")
+        page.table(*score_rows(level.shown() | (published if level.unit == "window" else {})))
+        for metric, reason in level.undefined.items():
+            page.note(f"{metric}: {reason}, so that it has no value.")
+    for note in notes:
+        page.text(f"{note[0].upper()}{note[1:].rstrip('.')}.")
+    _figures(page, tables, {**levels[0].columns, **published})
+    if tables[MODEL].task != "regression":
+        page.attempt("Scalp map", lambda: _alpha_maps(page, windows, tables[MODEL].classes))
 
 
-def read_predictions(run: Run, split: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns predictions [N, outputs] and labels [N] as an evaluation left them in the run; None if none did."""
-    path = run.path / f"predictions-{split}.npz"
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path) as arrays:
-            predictions, labels = arrays["probabilities"], arrays["labels"]
-        if predictions.shape[:1] != labels.shape[:1] or predictions.ndim != 2 or not np.isfinite(predictions).all():
-            raise ValueError(f"shapes {predictions.shape} and {labels.shape}")
-    except Exception as error:  # NumPy has no one exception for what it cannot open
-        if refusal := refusal_in(error):
-            raise refusal from error
-        reason = " ".join(str(error).split())[:200]
-        raise DamageError(f"{path} is damaged ({reason})", "delete it and evaluate the run again") from error
-    return predictions, labels
-
-
-def _baseline(page: Page, run: Run, corpora: Sequence[Corpus], test: Sequence[Windows]) -> Baseline | None:
-    model = run.config.model
-    classes = 0 if model.task == "regression" else max(2, model.outputs)
-    try:
-        train = windows_of(run.config.data, corpora, run.config.data.train_split)
-        return band_power_baseline(train, test, classes)
-    except InputError as error:
-        page.note(f"Band-power baseline: {error}")
-        return None
-
-
-def _baseline_sentence(baseline: Baseline | None) -> str:
-    if baseline is None:
-        return ""
-    return (
-        f"The baseline, a logistic or ridge regression on {len(BANDS_HZ)} log band powers of "
-        f"{len(baseline.electrodes)} electrodes, is fitted to {baseline.train_windows:,} windows of the training split."
-    )
+def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, PredictionTable], list[Windows]]:
+    """Predictions by the run's model and what stands beside them, and the windows that they are for."""
+    data, split = run.config.data, run.config.data.test_split
+    windows, train = windows_of(data, corpora, split), windows_of(data, corpora, data.train_split)
+    paths = {name: run.path / f"{stem}-{split}.npz" for name, stem in PREDICTIONS.items()}
+    kept = {name: PredictionTable.read(path) for name, path in paths.items() if path.is_file()}
+    if MODEL in kept:
+        # An evaluation is of one corpus.
+        names = set(kept[MODEL].frame["corpus"])
+        windows = [own for own in windows if own.corpus.name in names and len(own)]
+        if not windows:
+            raise InputError(
+                f"{paths[MODEL]} is of {', '.join(sorted(names))}, which the run does not name: delete it and evaluate "
+                "the run again."
+            )
+    else:
+        variables, values = load_model(run.path)
+        kept = {MODEL: predictions(from_dict(values, str(run.path)), variables, windows)}
+    beside, notes = stand_beside(kept[MODEL], windows, train, [name for name in (BASELINE, CHANCE) if name not in kept])
+    for note in notes:
+        page.note(note)
+    return {name: table for name in (MODEL, BASELINE, CHANCE) if (table := {**kept, **beside}.get(name))}, windows
 
 
 def _published(page: Page, corpora: Sequence[Corpus], model: ClassifierConfig) -> dict[str, dict]:
@@ -96,58 +90,50 @@ def _published(page: Page, corpora: Sequence[Corpus], model: ClassifierConfig) -
     return {f"paper, {name}": result.scores for name, result in chosen.items()}
 
 
-def _task(model: ClassifierConfig) -> metrics.Task:
-    return metrics.task_of(model.outputs, model.task == "regression")
-
-
-def _figures(page: Page, task: metrics.Task, predictions, labels, model: ClassifierConfig, columns, baseline) -> None:
+def _figures(page: Page, tables: Mapping[str, PredictionTable], columns: Mapping[str, Mapping[str, object]]) -> None:
     bars = {
-        name: {metric: value for metric, value in scores_.items() if metric not in _LOSSES}
-        for name, scores_ in columns.items()
+        name: {metric: value for metric, value in own.items() if metric not in _LOSSES}
+        for name, own in columns.items()
+        if name != CHANCE
     }
-    page.figure("scores", scores.score_bars(bars, _chance(task, labels)), "Scores beside the baseline's and guessing.")
-    if task == "regression":
-        return
-    classes = model.classes or tuple(str(index) for index in range(max(2, model.outputs)))
-    predicted = (predictions.reshape(-1) >= 0.5).astype(int) if task == "binary" else predictions.argmax(axis=1)
     page.figure(
-        "confusion", scores.confusion(labels, predicted, classes),
+        "scores", scores.score_bars(bars, columns.get(CHANCE)), "Scores beside the baseline's and those of chance."
+    )
+    table = tables[MODEL].labelled()
+    if table.task == "regression":
+        return
+    predicted = table.outputs.argmax(axis=1) if table.task == "multiclass" else table.outputs[:, 1] >= 0.5
+    page.figure(
+        "confusion", scores.confusion(table.labels, predicted.astype(int), table.classes),
         "Confusion matrix: windows, and their share of the true class.",
     )  # fmt: skip
-    if task == "binary" and len(np.unique(labels)) == 2:
-        curves = {MODEL: (labels, predictions.reshape(-1))}
-        if baseline is not None:
-            curves[BASELINE] = (baseline.labels, baseline.predictions.reshape(-1))
-        page.figure("roc", scores.roc(curves), f"ROC curve for {classes[1]!r} against {classes[0]!r}.")
-    if baseline is not None:
-        _alpha_maps(page, baseline, classes)
+    if table.task == "binary" and len(np.unique(table.labels)) == 2:
+        own = {name: one.labelled() for name, one in tables.items() if name != CHANCE}
+        curves = {name: (one.labels, one.outputs[:, 1]) for name, one in own.items()}
+        one, other = table.classes
+        page.figure("roc", scores.roc(curves), f"ROC curve for {other!r} against {one!r}.")
 
 
-def _chance(task: metrics.Task, labels: np.ndarray) -> dict[str, float]:
-    if task == "regression":
-        return {"pearson_r": 0.0, "r2": 0.0}
-    if task == "binary":
-        return {"balanced_accuracy": 0.5, "auroc": 0.5, "auc_pr": float(np.mean(labels == 1))}
-    return {"balanced_accuracy": 1 / len(np.unique(labels)), "cohen_kappa": 0.0}
-
-
-def _alpha_maps(page: Page, baseline: Baseline, classes: Sequence[str]) -> None:
+def _alpha_maps(page: Page, windows: Sequence[Windows], classes: Sequence[str]) -> None:
     """Alpha power of each class against the others, in dB: what of the classes a person could see."""
-    present = [index for index in range(len(classes)) if (baseline.labels == index).any()]
-    if reason := scalp.too_few(baseline.electrodes):
+    electrodes = shared_electrodes(windows)
+    if reason := scalp.too_few(electrodes):
         page.note(f"Scalp map: {reason}.")
         return
+    powers, labels = read_powers(windows, electrodes, _MOST_WINDOWS)
+    present = [index for index in range(len(classes)) if (labels == index).any()]
     if len(present) < 2:
         page.note("Scalp map: the test windows have one class alone.")
         return
+    powers, labels = powers[labels >= 0], labels[labels >= 0]
     bands = [index for index, name in enumerate(BANDS_HZ) if "alpha" in name]
-    decibel = 10 / np.log(10) * baseline.powers[:, :, bands].mean(axis=-1)  # NaN for bad electrodes
+    decibel = 10 / np.log(10) * powers[:, :, bands].mean(axis=-1)  # NaN for bad electrodes
     maps = {}
     for index in present[1:] if len(present) == 2 else present[:_MOST_MAPS]:
-        own = baseline.labels == index
+        own = labels == index
         against = classes[present[0]] if len(present) == 2 else "rest"
         maps[f"{classes[index]} − {against}"] = np.nanmean(decibel[own], axis=0) - np.nanmean(decibel[~own], axis=0)
     page.figure(
-        "scalp", scalp.scalp_maps(maps, baseline.electrodes, "alpha power, 8-13 Hz (dB)", diverging=True),
+        "scalp", scalp.scalp_maps(maps, electrodes, "alpha power, 8-13 Hz (dB)", diverging=True),
         "Difference of alpha power between the classes on the test windows: the data, not the model.",
     )  # fmt: skip

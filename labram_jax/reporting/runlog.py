@@ -22,14 +22,14 @@ class Run:
     """One training run as it lies on disk.
 
     `lines`: the log, oldest first; `best`: {"step", "metric", "value"} of the best checkpoint, or None; `scores`:
-    {split or "baseline": {metric: value}} as an evaluation left them, or empty.
+    {split: {column: {metric: value}}} as an evaluation left them, or empty; those of earlier versions are passed over.
     """
 
     path: Path
     config: AnyStageConfig
     lines: tuple[dict, ...]
     best: dict | None
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, dict[str, float]]]
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -95,14 +95,18 @@ def _best(path: Path) -> dict | None:
     return best
 
 
-def _scores(path: Path) -> dict[str, dict[str, float]]:
+def _scores(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     if not path.is_file():
         return {}
     advice = "delete it and evaluate the run again"
     scores = read_json(path, advice)
     if not all(isinstance(own, dict) for own in scores.values()):
         raise DamageError(f"{path} is damaged, since it holds something else than scores", advice)
-    return {name: {metric: value for metric, value in own.items() if _is_finite(value)} for name, own in scores.items()}
+    # Of each split the columns, which earlier versions did not tell apart.
+    columns = {
+        split: {name: one for name, one in own.items() if isinstance(one, dict)} for split, own in scores.items()
+    }
+    return {split: {name: _numbers(one) for name, one in own.items()} for split, own in columns.items()}
 
 
 def _holds(line: dict, split: str, metric: str) -> bool:

@@ -66,12 +66,17 @@ def regression_loss(
 
 
 class Predictions(NamedTuple):
-    """Of every labelled window, in the order of the split: logits, label, number of the window and of its corpus."""
+    """Of every window, in the order of the split: logits, label, number of the window and of its corpus."""
 
     logits: Float[np.ndarray, "N outputs"]
     labels: np.ndarray
     window_ids: Int[np.ndarray, " N"]
     corpus_ids: Int[np.ndarray, " N"]
+
+    def labelled(self) -> "Predictions":
+        """Those of the windows that have a label, none of whose numbers is missing."""
+        known = np.isfinite(self.labels).all(axis=-1) if self.labels.ndim == 2 else self.labels >= 0
+        return Predictions(*(values[known] for values in self))
 
 
 class FinetuningStage(Stage):
@@ -152,16 +157,14 @@ class FinetuningStage(Stage):
 
     def summarise(self, statistics: Statistics) -> dict[str, float]:
         """All metrics that the labelled windows define."""
-        return scores_of(self.config, predictions_of(statistics))
+        return scores_of(self.config, predictions_of(statistics).labelled())
 
 
 def predictions_of(statistics: Statistics) -> Predictions:
-    """Logits and labels of all labelled windows, from what was collected of a split."""
-    logits, labels, windows, corpora = (
-        statistics.rows[name] for name in ("logits", "labels", "window_ids", "corpus_ids")
-    )
-    known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
-    return Predictions(logits[known], labels[known], windows[known], corpora[known])
+    """Logits and labels of all windows, from what was collected of a split."""
+    rows = [statistics.rows[name] for name in ("logits", "labels", "window_ids", "corpus_ids")]
+    there = statistics.rows["window_ids"] >= 0
+    return Predictions(*(values[there] for values in rows))
 
 
 def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "min"]]:

@@ -103,11 +103,15 @@ class PretrainingStage(Stage):
         return jax.lax.stop_gradient(codes)
 
     def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
-        """Sums over patches of the cross-entropy and of right guesses, and patches; each patch is hidden once."""
+        """Sums over patches of the cross-entropy and of right guesses; patches, also by code; each is hidden once."""
         stream = self.stream(batch)
-        scores = self.model.apply(variables, stream, self.label(frozen, stream))
+        codes = self.label(frozen, stream)
+        scores = self.model.apply(variables, stream, codes)
         cross_entropy, correct = (jnp.sum(x, where=stream.valid) for x in (scores.cross_entropy, scores.correct))
-        return Statistics(sums={"cross_entropy": cross_entropy, "correct": correct, "patches": stream.valid.sum()})
+        counts = jnp.zeros(self.config.model.codes, jnp.int32).at[codes].add(stream.valid.astype(jnp.int32))
+        patches = stream.valid.sum()
+        sums = {"cross_entropy": cross_entropy, "correct": correct, "patches": patches, "codes": counts}
+        return Statistics(sums=sums)
 
     def summarise(self, statistics: Statistics) -> dict[str, float]:
         """Mean cross-entropy and accuracy over all hidden patches of the split."""

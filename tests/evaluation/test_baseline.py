@@ -1,16 +1,19 @@
 """Band powers measure what they say, and the baseline learns what a band power tells."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from alpha_corpus import ELECTRODES
+from small_runs import MONTAGES, write_corpus
 
+from labram_jax.data.corpus import open_corpus
 from labram_jax.errors import InputError
 from labram_jax.evaluation.baseline import (
     BANDS_HZ,
-    band_power_baseline,
     evenly_spread,
-    fit_and_score,
-    has_label,
+    fit_band_powers,
     log_band_powers,
+    read_powers,
 )
 
 
@@ -24,61 +27,61 @@ def test_power_of_a_sine_falls_into_its_band(frequency, band, seconds):
     assert powers.max() > 4 * np.sort(powers)[-2]
 
 
-def band_powers(corpus):
-    return band_power_baseline([corpus.windows("train", 2)], [corpus.windows("test", 2)], classes=2)
+def band_powers(corpus, task="binary"):
+    """The baseline, fitted once, and its table of the test windows."""
+    windows = [corpus.windows("test", 2)]
+    fitted = fit_band_powers([corpus.windows("train", 2)], windows, task, corpus.classes or ())
+    return fitted, fitted.predict(windows)
 
 
 def test_a_flat_electrode_has_finite_power():
     assert np.isfinite(log_band_powers(np.zeros((1, 2, 400)))).all()
 
 
-def test_baseline_learns_alpha_and_reports_every_test_window(alpha_corpus):
-    baseline = band_powers(alpha_corpus())
-    assert baseline.scores["auroc"] > 0.95
-    assert baseline.predictions.shape == (12, 1)
-    assert baseline.powers.shape == (12, 8, len(BANDS_HZ))
-    assert baseline.labels.tolist() == [0, 1] * 6
-    assert baseline.train_windows == 24
+def test_baseline_learns_alpha_and_predicts_every_test_window(alpha_corpus):
+    corpus = alpha_corpus()
+    fitted, table = band_powers(corpus)
+    assert table.scores().values["auroc"] > 0.95 and table.classes == ("open", "closed")
+    assert table.frame["start_seconds"].tolist() == [window.start_seconds for window in corpus.windows("test", 2)]
+    assert table.labels.tolist() == [0, 1] * 6 and fitted.train_windows == 24
+    powers, labels = read_powers([corpus.windows("test", 2)], fitted.electrodes)
+    assert powers.shape == (12, 8, len(BANDS_HZ)) and labels.tolist() == [0, 1] * 6
+    assert len(read_powers([corpus.windows("test", 2)], fitted.electrodes, most=6)[0]) == 6
 
 
 def test_montages_meet_in_their_shared_electrodes(alpha_corpus):
     montages = (("FP1", "O1", "O2", "CZ"), ("O2", "FPZ", "O1"))
-    baseline = band_powers(alpha_corpus("mixed", montages))
-    assert sorted(baseline.electrodes) == ["O1", "O2"]
-    assert baseline.train_windows == 48
-    assert baseline.scores["auroc"] > 0.9
+    fitted, table = band_powers(alpha_corpus("mixed", montages))
+    assert sorted(fitted.electrodes) == ["O1", "O2"] and fitted.train_windows == 48
+    assert table.scores().values["auroc"] > 0.9
     with pytest.raises(InputError, match="share no electrode"):
         band_powers(alpha_corpus("apart", (("FP1", "O1"), ("C3", "C4", "CZ"))))
 
 
 def test_bad_electrodes_count_as_the_mean(alpha_corpus):
-    baseline = band_powers(alpha_corpus("bad", bads=["CZ"]))
-    assert np.isnan(baseline.powers[:, 4]).all() and np.isfinite(np.delete(baseline.powers, 4, axis=1)).all()
-    assert baseline.scores["auroc"] > 0.95
+    corpus = alpha_corpus("bad", bads=["CZ"])
+    powers, _ = read_powers([corpus.windows("test", 2)], ELECTRODES)
+    assert np.isnan(powers[:, 4]).all() and np.isfinite(np.delete(powers, 4, axis=1)).all()
+    assert band_powers(corpus)[1].scores().values["auroc"] > 0.95
 
 
-def test_a_class_absent_from_training_gets_no_probability():
-    generator = np.random.default_rng(0)
-    features, labels = generator.normal(size=(40, 3)), np.repeat([0, 2], 20)
-    probabilities, scores = fit_and_score(features, labels, features, np.tile([0, 1, 2, 2], 10), classes=3)
-    assert probabilities.shape == (40, 3)
-    assert (probabilities[:, 1] == 0).all()
-    assert np.isfinite(list(scores.values())).all()
-    with pytest.raises(InputError, match="two classes"):
-        fit_and_score(features, np.zeros(40, dtype=int), features, labels, classes=3)
+def test_a_class_absent_from_training_gets_no_probability(tmp_path):
+    three = write_corpus(tmp_path / "three", MONTAGES[:1], {"train": 12, "test": 6}, classes=3)
+    spans = pd.read_csv(three.path / "spans.csv")
+    spans[(spans["split"] == "test") | (spans["label"] != 1)].to_csv(three.path / "spans.csv", index=False)
+    table = band_powers(open_corpus(three.path), "multiclass")[1]
+    assert table.outputs.shape == (6, 3) and (table.outputs[:, 1] == 0).all() and set(table.labels) == {0, 1, 2}
+    assert np.isfinite(list(table.scores().values.values())).all()
+    spans[(spans["split"] == "test") | (spans["label"] == 1)].to_csv(three.path / "spans.csv", index=False)
+    with pytest.raises(InputError, match=r"have label \[1\]: the baseline needs two classes"):
+        band_powers(open_corpus(three.path), "multiclass")
 
 
-def test_targets_are_regressed():
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(60, 4))
-    targets = features @ generator.normal(size=(4, 2))
-    predictions, scores = fit_and_score(features[:40], targets[:40], features[40:], targets[40:], classes=0)
-    assert predictions.shape == (20, 2)
-    assert scores["r2"] > 0.9
+def test_targets_are_regressed(alpha_corpus):
+    table = band_powers(alpha_corpus("reach", label="vector"), "regression")[1]
+    assert table.outputs.shape == (12, 2) and table.scores().values["r2"] > 0.8
 
 
-def test_labels_and_spread():
-    assert has_label(0) and has_label(np.array([-1.5, 2.0]))
-    assert not has_label(-1) and not has_label(None) and not has_label(np.array([1.0, np.nan]))
+def test_windows_are_spread():
     assert evenly_spread(range(10), 1.0) == list(range(10))
     assert evenly_spread(range(11), 0.3) == [0, 5, 10]

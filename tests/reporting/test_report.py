@@ -24,8 +24,9 @@ from labram_jax.config import (
 )
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
-from labram_jax.inference import Classifier, Tokenizer
-from labram_jax.reporting import report_classifier, report_tokenizer
+from labram_jax.evaluation.predictions import PredictionTable, listed
+from labram_jax.inference import Tokenizer
+from labram_jax.reporting import report, report_classifier, report_tokenizer
 from labram_jax.reporting.report import write_report
 from labram_jax.reporting.runlog import Run
 from labram_jax.stages.tokenizer import TokenizerStage
@@ -73,19 +74,26 @@ def test_pretraining_shows_guessing_beside_the_cross_entropy(make_run):
     assert figures(run) == ["training"]
 
 
+def left(run, corpus, outputs, task="binary"):
+    """What an evaluation leaves of the test windows in a run."""
+    table = PredictionTable.of(listed([corpus.windows("test", None)]), outputs, task, corpus.classes or ())
+    table.write(run / "predictions-test.npz")
+
+
 def classifier_config(corpus):
     model = ClassifierConfig(encoder=TINY, classes=("open", "closed"))
     return FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus),)), encoder="e")
 
 
 def test_classifier_stands_beside_the_baseline(make_run, alpha_corpus):
-    run = make_run(classifier_config(alpha_corpus().path), 3, {"loss": 0.7, "auroc": 0.9}, best="auroc")
-    labels = np.tile([0, 1], 6)
-    np.savez(run / "predictions-test.npz", probabilities=np.linspace(0.1, 0.9, 12)[:, None], labels=labels)
+    corpus = alpha_corpus()
+    run = make_run(classifier_config(corpus.path), 3, {"loss": 0.7, "auroc": 0.9}, best="auroc")
+    left(run, corpus, np.linspace(0.1, 0.9, 12)[:, None])
     write_report(run)
     page = (run / "report.md").read_text()
-    assert re.search(r"\| AUROC \| 0\.5833 \| (1\.0000|0\.9\d+) \|", page)
-    assert "12 windows" in page
+    assert "| metric | fine-tuned | band powers | chance |" in page
+    assert re.search(r"\| AUROC \| 0\.5833 \| (1\.0000|0\.9\d+) \| 0\.5000 \|", page)
+    assert "12 windows of eyes, test." in page and "No intervals: all windows are of one subject." in page
     assert set(figures(run)) == {"training", "scores", "confusion", "roc", "scalp"}
 
 
@@ -111,7 +119,7 @@ def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
     config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
     run = make_run(config, 2, {"loss": 0.7, "r2": 0.1})
     targets = np.stack([window.label for window in corpus.windows("test", 2)])
-    np.savez(run / "predictions-test.npz", probabilities=targets + 1, labels=targets)
+    left(run, corpus, targets + 1, "regression")
     write_report(run)
     page = (run / "report.md").read_text()
     assert "| Pearson's r | 1.0000 | 0.9" in page
@@ -120,8 +128,9 @@ def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
 
 
 def test_a_published_benchmark_is_quoted(make_run, alpha_corpus):
-    run = make_run(classifier_config(alpha_corpus("tuab").path), 2, {"loss": 0.7})
-    np.savez(run / "predictions-test.npz", probabilities=np.full((12, 1), 0.5), labels=np.tile([0, 1], 6))
+    corpus = alpha_corpus("tuab")
+    run = make_run(classifier_config(corpus.path), 2, {"loss": 0.7})
+    left(run, corpus, np.full((12, 1), 0.5))
     write_report(run)
     assert "0.9022 ± 0.0009" in (run / "report.md").read_text()
 
@@ -130,14 +139,35 @@ def test_predictions_are_made_where_none_were_saved(make_run, alpha_corpus, monk
     config = classifier_config(alpha_corpus().path)
     run = make_run(config, 2, {"loss": 0.7})
 
-    def load(path):
-        classifier = Classifier({}, config.model)
-        classifier.predict_logits = lambda eeg, electrodes, bads: eeg.std(axis=(1, 2))[:, None] - 11.0
-        return classifier
+    def predictions(config, variables, windows):
+        eeg = np.stack([window.eeg for own in windows for window in own])
+        outputs = 1 / (1 + np.exp(11.0 - eeg.std(axis=(1, 2))[:, None]))
+        return PredictionTable.of(listed(windows), outputs, "binary", config.model.classes)
 
-    monkeypatch.setattr(report_classifier, "load", load)
+    monkeypatch.setattr(report_classifier, "load_model", lambda path: ({}, to_dict(config)))
+    monkeypatch.setattr(report_classifier, "predictions", predictions)
     write_report(run)
     assert "| AUROC | 1.0000 |" in (run / "report.md").read_text()
+
+
+@pytest.mark.parametrize("stage", ["tokenizer", "pretraining"])
+def test_curves_stand_beside_what_an_evaluation_left(stage, make_run):
+    if stage == "tokenizer":
+        config = TokenizerStageConfig(run="r", model=TokenizerConfig(encoder=TINY, decoder=TINY))
+        metrics, references = {"amplitude_loss": 0.6, "phase_loss": 0.9}, {"mean spectrum": {"amplitude_loss": 0.509}}
+    else:
+        config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY, codes=64), tokenizer="t")
+        metrics = {"cross_entropy": 2.79, "accuracy": 0.2}
+        references = {"code frequencies": {"cross_entropy": 2.92, "accuracy": 0.15}}
+    run = make_run(config, 3, {"loss": 2.0, **metrics})
+    (run / "scores.json").write_text(json.dumps({"test": {stage: metrics, **references}}))
+    write_report(run)
+    page = (run / "report.md").read_text()
+    (reference,) = references
+    value = next(iter(references[reference].values()))
+    assert f"| metric | {stage} | {reference} |" in page and f"| {value:.4f} |" in page
+    lines, said = report._references(Run.open(run))
+    assert lines[next(iter(metrics))][0] == value and said.startswith(" Dashed: ")
 
 
 def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_corpus, monkeypatch):

@@ -391,7 +391,7 @@ def test_windows_without_a_label_count_for_nothing(tmp_path, corpus, trained_cla
     program = programs_of(stage)
 
     def predicted(batch):
-        return predictions_of(collect(program, *program.put_model(trained_classifier.variables), [batch]))
+        return predictions_of(collect(program, *program.put_model(trained_classifier.variables), [batch])).labelled()
 
     logits = predicted(batch).logits
     some = {**batch, "labels": np.where(np.arange(4)[:, None] < 2, batch["labels"], -1)}

@@ -64,7 +64,7 @@ def score_bars(
     """Draws metrics of models side by side {model: {metric: value}}; spreads over seeds become error bars.
 
     Metrics that only one column has are kept; losses, which have no common scale with scores, should be left out
-    by the caller. `chance` marks the value of guessing.
+    by the caller. `chance` marks what is reached without any EEG.
     """
     names = list(dict.fromkeys(metric for scores in columns.values() for metric in scores))
     figure, axes = style.new_figure(size=(max(4.2, 0.9 + 0.42 * len(names) * (len(columns) + 1)), 3.2))
@@ -93,6 +93,6 @@ def score_bars(
     handles, labels = axis.get_legend_handles_labels()
     if chance:
         handles += axis.plot([], [], color=style.INK, ls=":", lw=1.2)
-        labels.append("guessing")
+        labels.append("chance")
     figure.legend(handles, labels, loc="outside upper center", ncols=5)
     return figure

@@ -1,0 +1,129 @@
+"""Predictions of a classifier or regressor on windows, by the evaluation of its stage: `labram-jax predict`."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from labram_jax import metrics
+from labram_jax.checkpoints.models import load_model
+from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, MeshConfig, StageConfig
+from labram_jax.configfile import from_dict
+from labram_jax.data import pipeline
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import evaluation_rows
+from labram_jax.data.views import Windows
+from labram_jax.errors import InputError
+from labram_jax.evaluation.predictions import PredictionTable, listed
+from labram_jax.parallel.sharding import make_mesh
+from labram_jax.progress import Progress
+from labram_jax.stages.finetuning import FinetuningStage, predictions_of, task_of
+from labram_jax.stages.stage import Stage, Statistics
+from labram_jax.training.evaluating import collect
+from labram_jax.training.program import prepare
+
+PyTree = Any
+
+
+def predict(
+    checkpoint: str | Path,
+    corpus: str | Path,
+    out: str | Path,
+    window_seconds: int | None = None,
+    stride_seconds: float | None = None,
+) -> str:
+    """Writes the predictions for all windows of all splits of a corpus to `out` (.npz) and a .csv file beside it.
+
+    A corpus without labels will do. Returns what was written, for a person. Raises InputError for a model that is no
+    classifier, a corpus that cannot be used, one with another task, and where a file exists.
+    """
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise InputError(f"{out} does not end with .npz: give such a name, beside which a .csv file is written.")
+    for path in (out, out.with_suffix(".csv")):
+        if path.exists():
+            raise InputError(f"{path} exists already: choose another name or remove it first.")
+    variables, values = load_model(checkpoint)
+    config = from_dict(values, str(checkpoint))
+    if not isinstance(getattr(config, "model", config), ClassifierConfig):
+        raise InputError(f"{checkpoint} is no classifier: fine-tune it first, or take its features (labram-jax embed).")
+    opened, data = Corpus.open(corpus), window_lengths(config, window_seconds, stride_seconds)
+    windows = [opened.windows(split, data.window_seconds, data.stride_seconds) for split in opened.splits]
+    if not any(map(len, windows)):
+        raise InputError(f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds.")
+    if opened.info.label is not None:
+        check_task(checkpoint, getattr(config, "model", config), opened)
+    table = predictions(config, variables, windows)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.write(out)
+    return f"{len(table):,} windows of {opened.name}: {out} and {out.with_suffix('.csv')}"
+
+
+def predictions(
+    config: FinetuningStageConfig | ClassifierConfig, variables: Mapping[str, PyTree], windows: Sequence[Windows]
+) -> PredictionTable:
+    """The predictions for all windows, in the order of `predictions.listed`, computed as the stage computes them.
+
+    Raises InputError, which names the windows, where a prediction is not finite.
+    """
+    if isinstance(config, ClassifierConfig):
+        config = FinetuningStageConfig(run="", model=config)
+    stage = FinetuningStage(for_evaluation(config, windows), None)
+    found = predictions_of(collected(stage, variables, windows))
+    order = np.lexsort((found.window_ids, found.corpus_ids))
+    outputs = metrics.probabilities_of(found.logits[order], task_of(config))
+    names = config.model.classes or windows[0].corpus.classes or ()
+    return PredictionTable.of(listed(windows), outputs, task_of(config), names)
+
+
+def for_evaluation(config: StageConfig, windows: Sequence[Windows]) -> Any:
+    """A stage's configuration with rows for these windows, whole, on the devices of this process."""
+    data = evaluation_rows(DataConfig(), windows, jax.local_device_count())
+    data = dataclasses.replace(data, corpora=tuple(dict.fromkeys(own.corpus.address for own in windows)))
+    optimizer = dataclasses.replace(config.optimizer, accumulate=1)
+    return dataclasses.replace(config, data=data, optimizer=optimizer)
+
+
+def collected(stage: Stage, variables: Mapping[str, PyTree], windows: Sequence[Windows], masked=False) -> Statistics:
+    """What the stage's evaluation finds in all windows; none is left out."""
+    data = stage.config.data
+    shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}
+    dataset = pipeline.evaluation(windows, **shape, masked=masked)
+    program = prepare(stage, make_mesh(MeshConfig(), jax.local_devices()), total_steps=1, steps_per_epoch=1)
+    batches = pipeline.batches(dataset, 0, data.threads, data.prefetch)
+    return collect(program, *program.put_model(variables), _shown(batches, sum(map(len, windows))))
+
+
+def _shown(batches: Iterable[pipeline.Batch], windows: int) -> Iterator[pipeline.Batch]:
+    with Progress("evaluating windows", windows) as progress:
+        for batch in batches:
+            yield batch
+            progress.update(int((batch["window_ids"] >= 0).sum()))
+
+
+def window_lengths(config: object, window_seconds: int | None, stride_seconds: float | None) -> DataConfig:
+    """Windows as asked for, else as the model was trained on, else as the corpus has them."""
+    own = config.data if isinstance(config, StageConfig) else DataConfig()
+    if window_seconds is None:
+        window_seconds, stride_seconds = own.window_seconds, stride_seconds or own.stride_seconds
+    return DataConfig(window_seconds=window_seconds, stride_seconds=stride_seconds)
+
+
+def check_task(checkpoint: str | Path, model: ClassifierConfig, corpus: Corpus) -> None:
+    """Raises InputError where the labels of a corpus are not what a model predicts."""
+    of_corpus = f"the corpus {corpus.path} has the classes {', '.join(corpus.classes or ('none',))}"
+    if model.task == "regression":
+        outputs = corpus.info.outputs if corpus.info.label == "vector" else None
+        fits, says = outputs == model.outputs, f"predicts {model.outputs} value(s)"
+        of_corpus = of_corpus if outputs is None else f"the corpus {corpus.path} has {outputs}"
+    elif model.classes:
+        fits, says = corpus.classes == model.classes, f"tells {', '.join(model.classes)} apart"
+    else:
+        # Two classes have one output, or one each in models from elsewhere.
+        count = max(2, model.outputs)
+        fits, says = len(corpus.classes or ()) == count, f"tells {count} classes apart"
+    if not fits:
+        raise InputError(f"{checkpoint} {says}, but {of_corpus}: give a corpus with the same task.")

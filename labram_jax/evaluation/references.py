@@ -1,0 +1,113 @@
+"""What is reached without what a score praises: mean spectra, frequencies of codes, frequencies of classes.
+
+Each is taken from the training split, of which at most 2,000 windows are read, drawn by the seed of the run. One
+process works them out on its own devices, when a model is evaluated and not while it trains.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from labram_jax.config import PATCH_SAMPLES
+from labram_jax.data.stream import patches
+from labram_jax.data.views import Windows
+from labram_jax.errors import InputError
+from labram_jax.evaluation.heldout import WindowSet, drawn
+from labram_jax.evaluation.predictions import PredictionTable, listed
+from labram_jax.inference import Tokenizer
+from labram_jax.models.patches import model_units
+from labram_jax.models.spectrum import spectral_targets
+from labram_jax.montage import ELECTRODES, electrode_ids
+
+MOST_WINDOWS = 2000
+MEAN, MEAN_BY_ELECTRODE = "mean spectrum", "mean spectrum of each electrode"
+FREQUENCIES, CHANCE = "code frequencies", "chance"
+_ROWS = len(ELECTRODES) + 1  # of the electrode embedding, of which the class token has one
+_SPECTRA = ("amplitude_loss", "phase_loss")
+_standardised = jax.jit(spectral_targets)
+
+
+class SpectralSums(NamedTuple):
+    """Sums over patches of the tokenizer's targets, amplitude and phase; sorted by row of the electrode embedding."""
+
+    patches: Int[np.ndarray, "E"]
+    targets: Float[np.ndarray, "2 E 200"]
+    squares: Float[np.ndarray, "2"]
+
+
+def spectral_sums(windows: Iterable[WindowSet]) -> SpectralSums:
+    """Adds up the standardised spectra of all patches of good electrodes, in float64."""
+    count, total, squares = np.zeros(_ROWS, np.int64), np.zeros((2, _ROWS, PATCH_SAMPLES)), np.zeros(2)
+    for own in windows:
+        seconds = own.eeg.shape[-1] // PATCH_SAMPLES
+        good = np.repeat(~own.bad, seconds, axis=1)
+        targets = _standardised(model_units(jnp.asarray(patches(own.eeg))), jnp.asarray(good, jnp.float32)[..., None])
+        rows = np.repeat(electrode_ids(own.electrodes), seconds)
+        np.add.at(count, rows, good.sum(axis=0))
+        for part, values in enumerate(targets):
+            kept = np.where(good[..., None], np.asarray(values), 0)
+            squares[part] += np.square(kept, dtype=np.float64).sum()
+            np.add.at(total[part], rows, kept.sum(axis=0, dtype=np.float64))
+    return SpectralSums(count, total, squares)
+
+
+def spectral_references(train: SpectralSums, own: SpectralSums) -> dict[str, dict[str, float]]:
+    """Returns the tokenizer's losses on the patches `own` of predicting means of the patches `train`, without any code.
+
+    "mean spectrum" is one spectrum for all patches; the other is that of the patch's electrode, or the former where
+    training lacks the electrode.
+    """
+    overall = train.targets.sum(axis=1) / train.patches.sum()
+    found = {MEAN: {}, MEAN_BY_ELECTRODE: {}}
+    for part, loss in enumerate(_SPECTRA):
+        same = np.broadcast_to(overall[part], own.targets[part].shape)
+        there = train.patches[:, None] > 0
+        each = np.where(there, train.targets[part] / np.maximum(train.patches, 1)[:, None], same)
+        for name, mean in ((MEAN, same), (MEAN_BY_ELECTRODE, each)):
+            error = own.squares[part] - 2 * (mean * own.targets[part]).sum() + (own.patches @ mean**2).sum()
+            found[name][loss] = float(error / own.patches.sum() / PATCH_SAMPLES)
+    return found
+
+
+def code_counts(tokenizer: Tokenizer, windows: Iterable[WindowSet]) -> Int[np.ndarray, "K"]:
+    """Counts the codes of the patches of good electrodes."""
+    counts = np.zeros(tokenizer.config.quantizer.codes, np.int64)
+    for own in windows:
+        codes = tokenizer.encode(own.eeg, own.electrodes, bads=own.bad)
+        counts += np.bincount(codes[codes >= 0], minlength=len(counts))
+    return counts
+
+
+def frequency_scores(train: Int[np.ndarray, "K"], own: Int[np.ndarray, "K"]) -> dict[str, float]:
+    """Returns the scores of predicting each code by how often it occurs in `train`, on patches with the codes `own`.
+
+    Every code counts once more than it occurs, so that one which the sample lacks does not cost an infinite amount.
+    """
+    shares = (train + 1) / (train + 1).sum()
+    cross_entropy = float(-(own @ np.log(shares)) / own.sum())
+    right = float(own[train.argmax()] / own.sum())
+    return {"loss": 2 * cross_entropy, "cross_entropy": cross_entropy, "accuracy": right}
+
+
+def chance(table: PredictionTable, train: Sequence[Windows]) -> PredictionTable:
+    """Returns what to say of the same rows without EEG: how often each class occurs in training, or the mean target.
+
+    Raises InputError where no training window has a label.
+    """
+    labels, outputs = PredictionTable(listed(train), table.task).labelled().labels, table.outputs
+    if table.task != "regression":
+        labels = np.eye(outputs.shape[1])[labels]
+    return table.with_outputs(np.broadcast_to(labels.mean(axis=0), outputs.shape))
+
+
+def sample_of(train: Sequence[Windows], seed: int) -> tuple[Iterable[WindowSet], str]:
+    """Returns at most 2,000 training windows and how they are to be called; InputError where there are none."""
+    total = sum(map(len, train))
+    if not total:
+        raise InputError("There are no windows in the split 'train'.")
+    taken = f"{MOST_WINDOWS:,} of its {total:,} windows, drawn by seed {seed}" if total > MOST_WINDOWS else "all of it"
+    return drawn(train, MOST_WINDOWS, seed), f"from the training split ({taken})"
