@@ -440,10 +440,33 @@ class FinetuningStageConfig(StageConfig):
     ] = "auto"  # fmt: skip
     """Validation metric of the best model, one that the task has; "auto" is AUROC (binary), kappa (multi-class), R2
     (regression), and the loss where the validation windows give that no value."""
-    trainable: Literal["all", "head"] = "all"
+    trainable: Literal["all", "blocks", "lora", "head", "probe"] = "all"
+    """What is trained: everything; the last blocks and all that follows them; low-rank updates of all blocks' matrices,
+    and what follows them; the head with its norm; or nothing by gradients ("probe"): the head is fitted once to the
+    features of the frozen encoder, by logistic regression, or by ridge regression of vectors."""
+    last_blocks: int = 2
+    lora_rank: int = 8
+    lora_scale: float = 16.0
+    """An update is lora_scale / lora_rank times the product of its two matrices."""
+    penalties: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+    """Of a probe, which takes the one that is best on the validation split: factors on half the squared norm of the
+    weights beside the mean loss, where each kind of features has a variance of 1 in all."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weight of each window in the loss: 1, or such that all classes of the training split weigh the same."""
 
     def __post_init__(self):
         _require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing} must lie in [0, 1).")
+        _require(self.last_blocks >= 1, f"last_blocks {self.last_blocks} must be at least 1.")
+        _require(self.lora_rank >= 1, f"lora_rank {self.lora_rank} must be at least 1.")
+        _require(self.lora_scale > 0, f"lora_scale {self.lora_scale} must be positive.")
+        _require(
+            bool(self.penalties) and all(p > 0 for p in self.penalties),
+            f"penalties {self.penalties} must be one positive number or more.",
+        )
+        _require(
+            self.trainable != "probe" or self.model.pooling != "attention",
+            "a probe cannot learn the query of model.pooling 'attention': choose mean, class_token or electrodes.",
+        )
 
 
 AnyStageConfig = TokenizerStageConfig | PretrainingStageConfig | FinetuningStageConfig

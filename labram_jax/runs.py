@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from labram_jax.adaptation.probe import fit_probe
 from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.carryover import read_resumption
 from labram_jax.checkpoints.digests import model_digest
@@ -35,6 +36,7 @@ from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.models.attention import kernel_of
+from labram_jax.montage import electrode_ids
 from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.parallel.stopping import StopRequest
@@ -77,6 +79,8 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         validation = reader.labels(config.data.validation_split)
         stage, note = (stage, None) if validation is None else stage.selecting_on(validation)
         notes += [note] if note else []
+        if config.trainable == "probe":
+            return _probe(stage, reader, mesh, notes)
     if isinstance(stage, PretrainingStage):
         kept, note = kept_codes(stage, corpora, origin.inputs["tokenizer"])
         notes += [note] if note else []
@@ -97,6 +101,15 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         windows_of=reader.windows_of_step,
         made_from=origin,
     )
+
+
+def _probe(stage: FinetuningStage, reader: BatchReader, mesh: Mesh, notes: list[str]) -> training.TrainingResult:
+    data = stage.config.data
+    names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
+    splits = {split: reader.split(name) for split, name in names.items()}
+    electrodes = {name for corpus in reader.corpora for montage in corpus.montages for name in montage.electrodes}
+    rows = sorted(electrode_ids(sorted(electrodes)).tolist())
+    return training.TrainingResult(1, True, *fit_probe(stage, mesh, splits, rows, notes))
 
 
 def _inputs(stage: Stage, corpora: list[Corpus]) -> dict[str, Any]:

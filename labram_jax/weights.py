@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+import numpy as np
+
 from labram_jax.checkpoints.models import find_model, load_model, save_model
-from labram_jax.config import ModelConfig, TokenizerConfig
+from labram_jax.config import FinetuningStageConfig, ModelConfig, TokenizerConfig
 from labram_jax.configfile import from_dict, to_dict
 from labram_jax.convert.exporting import Pooling, write_braindecode, write_official
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.source import is_foreign
 from labram_jax.errors import InputError
+from labram_jax.models import lora
 
 Target = Literal["auto", "jax", "official", "braindecode"]
 
@@ -24,6 +28,9 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], ModelConfig]:
         return imported.variables, imported.config
     variables, values = load_model(path)
     config = from_dict(values, str(path))
+    if isinstance(config, FinetuningStageConfig) and config.trainable == "lora":
+        params = lora.merged(variables["params"], config.lora_scale)
+        variables = {**variables, "params": jax.tree.map(np.asarray, params)}
     # A checkpoint of a run holds the configuration of its stage, an exported model its own.
     return variables, getattr(config, "model", config)
 

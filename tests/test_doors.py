@@ -16,7 +16,7 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ROOMS = (
     *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "configfile"),
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
-    *("plan", "runs", "inference", "inspect", "evaluation", "reporting", "demo", "cli", "__main__"),
+    *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "demo", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {

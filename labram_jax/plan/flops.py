@@ -133,9 +133,24 @@ def _start_codebook(config: TokenizerStageConfig, shape: Shape) -> Iterator[Prod
 
 
 def _finetuning(config: FinetuningStageConfig, shape: Shape, trained: bool) -> Iterator[Product]:
-    encoder, inputs = config.model.encoder, trained and config.trainable == "all"
-    yield from _encoder(encoder, config.compute, shape, shape, trained=inputs)
+    encoder, inputs = config.model.encoder, trained and config.trainable in ("all", "blocks", "lora")
+    embedding = inputs and config.trainable == "all"
+    if config.trainable == "lora":
+        batches = config.optimizer.accumulate if trained else 1
+        yield from batches * list(_updates(encoder, config.lora_rank, inputs))
+        encoder = dataclasses.replace(encoder, layer_scale=0.0)  # a scale that stays needs nothing again
+    yield from _encoder(encoder, config.compute, shape, shape, inputs, embedding)
     yield from _heads(config.model, shape, trained, inputs)
+
+
+def _updates(config: EncoderConfig, rank: int, trained: bool) -> Iterator[Product]:
+    """Low-rank updates of the blocks' kernels, multiplied out."""
+    width, inner = config.width, config.width * config.mlp_ratio
+    for rows, columns in ((width, 3 * width), (width, width), (width, inner), (inner, width)):
+        one = Product("updates", rows, rank, columns, config.depth, exact=True)
+        yield one
+        if trained:
+            yield from 2 * [dataclasses.replace(one, when="backward")]
 
 
 def _heads(model: ClassifierConfig, shape: Shape, trained: bool, inputs: bool) -> Iterator[Product]:
@@ -172,29 +187,41 @@ def _latents(
 
 
 def _encoder(
-    config: EncoderConfig, compute: ComputeConfig, embedded: Shape, shape: Shape, trained: bool
+    config: EncoderConfig,
+    compute: ComputeConfig,
+    embedded: Shape,
+    shape: Shape,
+    trained: bool,
+    embedding: bool | None = None,
 ) -> Iterator[Product]:
-    """An encoder that embeds the rows of one shape and transforms those of another (pretraining: both views)."""
+    """An encoder that embeds the rows of one shape and transforms those of another (pretraining: both views).
+
+    `embedding`: whether what comes before the blocks is trained with them; it is unless this says otherwise.
+    """
+    embedding = trained if embedding is None else embedding
     width, patches, part = config.width, embedded.patches, "embedding"
-    yield from linear(part, patches, PATCH_SAMPLES, width, trained=trained, inputs=False)
+    yield from linear(part, patches, PATCH_SAMPLES, width, trained=embedding, inputs=False)
     for _ in range(2):
-        yield from linear(part, patches, width, width, trained=trained)
+        yield from linear(part, patches, width, width, trained=embedding)
     for _ in range(3 * 2):  # three group norms, each with a mean and a variance: to groups, and back to features
         for inner, columns in ((width, NORM_GROUPS), (NORM_GROUPS, width)):
             yield Product(part, patches, inner, columns, exact=True)
-            if trained:
+            if embedding:
                 yield Product(part, patches, columns, inner, when="backward", exact=True)
-    yield from _transformer(config, compute, shape, trained)
+    yield from _transformer(config, compute, shape, trained, embedding)
 
 
-def _transformer(config: EncoderConfig, compute: ComputeConfig, shape: Shape, trained: bool) -> Iterator[Product]:
-    """Addresses and blocks."""
+def _transformer(
+    config: EncoderConfig, compute: ComputeConfig, shape: Shape, trained: bool, addresses: bool | None = None
+) -> Iterator[Product]:
+    """Addresses, which are trained with the blocks unless `addresses` says otherwise, and blocks."""
+    addresses = trained if addresses is None else addresses
     for count, table in (
         (shape.rows * shape.segments, ELECTRODE_ROWS),
         (shape.patches, ELECTRODE_ROWS),
         (shape.patches, TIME_ROWS),
     ):
-        yield from linear("addresses", count, table, config.width, trained=trained, inputs=False, exact=True)
+        yield from linear("addresses", count, table, config.width, trained=addresses, inputs=False, exact=True)
     # One block's products as many times: dataclasses are cheap, and every block is the same.
     block = list(_block(config, compute, shape, trained))
     for _ in range(config.depth):

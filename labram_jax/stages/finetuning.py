@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from labram_jax import metrics
 from labram_jax.config import FinetuningStageConfig
 from labram_jax.errors import InputError
-from labram_jax.models import ClassifierModel
+from labram_jax.models import ClassifierModel, lora
 from labram_jax.models.encoder import branch_factors
 from labram_jax.models.patches import empty_batch
 from labram_jax.stages.stage import Batch, PyTree, Stage, Statistics
@@ -88,6 +89,11 @@ class FinetuningStage(Stage):
         self.config = config
         self.model = ClassifierModel(config.model, config.compute)
         self.encoder_depth = config.model.encoder.depth
+        if config.trainable == "blocks" and config.last_blocks > self.encoder_depth:
+            raise InputError(
+                f"last_blocks is {config.last_blocks}, but the encoder has {self.encoder_depth} blocks: choose fewer, "
+                "or train all."
+            )
         self.frozen: dict = {}
         self.encoder_params = encoder_params
         self.selection = selection_of(config)
@@ -113,7 +119,12 @@ class FinetuningStage(Stage):
         return stage, f"the best checkpoint is chosen by its loss, since {metric} has no value on validation: {reason}"
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
-        return self.model.init(key, empty_batch())
+        variables = self.model.init(key, empty_batch())
+        if self.config.trainable != "lora":
+            return variables
+        # Its own key, so that all else starts as without it.
+        updates = lora.fresh_updates(jax.random.fold_in(key, 1), nn.unbox(variables["params"]), self.config.lora_rank)
+        return {**variables, "params": {**variables["params"], lora.NAME: updates}}
 
     def initial(self) -> Mapping[str, PyTree]:
         return {} if self.encoder_params is None else {"params": self.encoder_params}
@@ -121,7 +132,18 @@ class FinetuningStage(Stage):
     def trainable(self, params: PyTree) -> PyTree | None:
         if self.config.trainable == "all":
             return None
-        return {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
+        tree = {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
+        if self.config.trainable == "blocks":
+            last = np.arange(self.encoder_depth) >= self.encoder_depth - self.config.last_blocks
+            blocks = params["encoder"]["blocks"]
+            tree["encoder"]["blocks"] = jax.tree.map(lambda leaf: last.reshape(-1, *[1] * (leaf.ndim - 1)), blocks)
+        return tree
+
+    def plain(self, variables: Mapping[str, PyTree]) -> Mapping[str, PyTree]:
+        """What the model is applied to: the variables with low-rank updates merged, if there are any."""
+        if self.config.trainable != "lora":
+            return variables
+        return {**variables, "params": lora.merged(variables["params"], self.config.lora_scale)}
 
     def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
         return {"labels": labelled(batch["labels"]).sum()}
@@ -139,7 +161,7 @@ class FinetuningStage(Stage):
         """Binary or smoothed cross-entropy, or mean squared error, over labelled windows."""
         stream = self.stream(batch)
         factors = branch_factors(self.config.model.encoder, keys, stream.segments)
-        logits = self.model.apply({"params": params}, stream, factors)
+        logits = self.model.apply(self.plain({"params": params}), stream, factors)
         total, report = denominators["labels"], {"patches": stream.valid.sum()}
         if self.config.model.task == "regression":
             loss = regression_loss(logits, stream.labels, total)
@@ -153,7 +175,7 @@ class FinetuningStage(Stage):
     def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
         """Logits of all places for windows, beside their labels and numbers: scores such as AUROC are no sums."""
         known = {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")}
-        return Statistics(rows={"logits": self.model.apply(variables, self.stream(batch)), **known})
+        return Statistics(rows={"logits": self.model.apply(self.plain(variables), self.stream(batch)), **known})
 
     def summarise(self, statistics: Statistics) -> dict[str, float]:
         """All metrics that the labelled windows define."""
@@ -165,6 +187,13 @@ def predictions_of(statistics: Statistics) -> Predictions:
     rows = [statistics.rows[name] for name in ("logits", "labels", "window_ids", "corpus_ids")]
     there = statistics.rows["window_ids"] >= 0
     return Predictions(*(values[there] for values in rows))
+
+
+def labelled_windows(statistics: Statistics) -> dict[str, np.ndarray]:
+    """What was collected of the windows of a split that have a label, window by window."""
+    labels = statistics.rows["labels"]
+    known = np.isfinite(labels).all(axis=-1) if labels.ndim == 3 else labels >= 0
+    return {name: values[known] for name, values in statistics.rows.items()}
 
 
 def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "min"]]:

@@ -81,7 +81,7 @@ class Stage:
         return None
 
     def trainable(self, params: PyTree) -> PyTree | None:
-        """Tree of booleans like `params`, False for what stays as it is; None trains all."""
+        """Tree like `params` of booleans, or arrays of them that broadcast, False for what stays; None trains all."""
         return None
 
     def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:

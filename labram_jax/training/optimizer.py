@@ -122,6 +122,17 @@ def _scale_each(scales: PyTree) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
+def only_trained(gradients: PyTree, trainable: PyTree) -> PyTree:
+    """Gradients with zeros for what stays as it is; `trainable` as for `make_optimizer`."""
+
+    def own(gradient: Array, keep: bool | np.ndarray) -> Array:
+        if isinstance(keep, np.ndarray):
+            return jnp.where(keep, gradient, 0)
+        return gradient if keep else jnp.zeros_like(gradient)
+
+    return jax.tree.map(own, gradients, trainable)
+
+
 def make_optimizer(
     config: OptimizerConfig,
     params: PyTree,
@@ -139,7 +150,8 @@ def make_optimizer(
         total_steps: updates of the whole training.
         steps_per_epoch: updates of one epoch, for the warm-up.
         trainable: tree of booleans like `params`; a False parameter is never moved, has no moments and does not
-            count in the gradient's norm.
+            count in the gradient's norm. An array of booleans says it of parts of a parameter, such as some blocks'
+            (its moments are there).
 
     Returns:
         The transformation, and a function from the step (from 0) to the learning rate.
@@ -156,8 +168,11 @@ def make_optimizer(
     ]
     if config.layer_decay != 1:
         chain.append(_scale_each(layer_scales(params, depth, config.layer_decay, config.time_embedding_layer)))
+    if any(isinstance(keep, np.ndarray) for keep in jax.tree.leaves(trainable)):
+        # What of a parameter has no gradient would decay all the same.
+        chain.append(_scale_each(jax.tree.map(lambda keep: np.asarray(keep, np.float64), trainable)))
     optimizer = optax.chain(*chain, optax.scale_by_learning_rate(rate))
     if trainable is not None:
-        labels = jax.tree.map(lambda keep: "trained" if keep else "frozen", trainable)
+        labels = jax.tree.map(lambda keep: "trained" if np.any(keep) else "frozen", trainable)
         optimizer = optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
     return optimizer, rate

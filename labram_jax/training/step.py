@@ -13,7 +13,7 @@ from labram_jax.parallel.reduction import summed_over_data
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.stage import Batch, Stage, Statistics
 from labram_jax.training import guard as guarding
-from labram_jax.training.optimizer import Schedule
+from labram_jax.training.optimizer import Schedule, only_trained
 
 PyTree = Any
 Metrics = dict[str, Shaped[Array, ""]]
@@ -53,7 +53,7 @@ def make_train_step(
         statistics = Statistics(*sums, rows)
         collections, metrics = stage.apply_statistics(state.collections, statistics, statistics_key, state.step)
         if trainable is not None:
-            gradients = jax.tree.map(lambda g, keep: g if keep else jnp.zeros_like(g), gradients, trainable)
+            gradients = only_trained(gradients, trainable)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         norm = optax.global_norm(gradients)
         counts, guard = guarding.judge(stage.config.guard, state.guard, metrics["loss"], norm)

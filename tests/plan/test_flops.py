@@ -20,6 +20,8 @@ CONFIGS = {
     "pretraining": pretraining_config("run", [], ""),
     "fine-tuning": finetuning_config("run", []),
     "fine-tuning the head": finetuning_config("run", [], trainable="head"),
+    "fine-tuning the last block": finetuning_config("run", [], trainable="blocks", last_blocks=1),
+    "fine-tuning low-rank updates": finetuning_config("run", [], trainable="lora"),
     "fine-tuning electrodes": finetuning_config("run", [], **{"model.pooling": "electrodes", "model.amplitude": True}),
 }
 TOKENIZER = small_tokenizer()

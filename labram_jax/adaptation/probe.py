@@ -1,0 +1,204 @@
+"""A probe: the head of a classifier fitted once to features of the frozen encoder, as a run like any other."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from labram_jax.adaptation.linear import Block, Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
+from labram_jax.checkpoints.directory import CheckpointDirectory
+from labram_jax.checkpoints.files import CONFIG, LOCK, local_directory
+from labram_jax.checkpoints.resume import check_resumable
+from labram_jax.config import FinetuningStageConfig
+from labram_jax.configfile import to_dict
+from labram_jax.errors import InputError
+from labram_jax.jsonfile import write_json
+from labram_jax.lock import held
+from labram_jax.models.readout import USUAL_ELECTRODES
+from labram_jax.parallel.sharding import replaced
+from labram_jax.parallel.state import TrainState
+from labram_jax.stages.finetuning import FinetuningStage, Predictions, labelled_windows, scores_of
+from labram_jax.stages.reading import ReadingStage
+from labram_jax.training.evaluating import HostBatches, collect, evaluate
+from labram_jax.training.program import Program, prepare
+from labram_jax.training.telemetry import Telemetry
+
+PyTree = Any
+Batches = Callable[[], HostBatches] | None
+
+
+class Features(NamedTuple):
+    """What the head sees of the labelled windows of a split, and how they are labelled."""
+
+    blocks: list[Block]
+    labels: np.ndarray
+
+
+class Probed(NamedTuple):
+    """Best checkpoint ({"step", "metric", "value"}, or None), and metrics of the validation and the test split."""
+
+    best: dict | None
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+def fit_probe(
+    stage: FinetuningStage, mesh: Mesh, splits: Mapping[str, Batches], rows: Sequence[int], notes: Sequence[str] = ()
+) -> Probed:
+    """Fits the head of a stage's classifier and leaves a run in `config.run`: a checkpoint at step 1, log and scores.
+
+    A run that has its checkpoint already is scored on the test split again. All features of a split are in memory.
+
+    Args:
+        stage: the classifier, with the encoder that it starts from.
+        mesh: devices.
+        splits: one pass over the splits "train", "validation" and "test"; None where there is no such split.
+        rows: rows of the electrode vocabulary that any window has.
+        notes: what to tell before.
+
+    Raises:
+        InputError: the splits cannot say which penalty is best, or the run was started under another configuration.
+        OSError: another training is in the run.
+    """
+    if jax.process_count() > 1:
+        raise InputError("A probe is fitted by one process, on all of its devices: start it alone, on one host.")
+    config, run = stage.config, local_directory(stage.config.run)
+    program = prepare(stage, mesh, total_steps=1, steps_per_epoch=1)
+    run.mkdir(parents=True, exist_ok=True)
+    with held(run / LOCK, f"the run {run}"), CheckpointDirectory(run, 1, stage.selection) as checkpoints:
+        done = bool(checkpoints.steps)
+        with Telemetry(run, "probe", int(done), 1, 1, config=to_dict(config)) as telemetry:
+            for note in notes:
+                telemetry.say(note)
+            if done:
+                check_resumable(run, checkpoints.meta(1)["config"], to_dict(config))
+                state = program.with_frozen(checkpoints.restore(1, program.abstract))
+                telemetry.say(f"{run} is complete: give another run directory to start again")
+                validation = checkpoints.meta(1)["metrics"]
+            else:
+                write_json(run / CONFIG, to_dict(config))
+                state, training = _fitted(program, splits, rows, telemetry.say)
+                telemetry.log(1, "train", training)
+                validation = _scores(program, state, splits["validation"], "validation", telemetry)
+                checkpoints.save(1, state, to_dict(config), validation)
+            test = _scores(program, state, splits["test"], "test", telemetry)
+        checkpoints.wait()
+        return Probed(checkpoints.best, validation, test)
+
+
+def _scores(
+    program: Program, state: TrainState, batches: Batches, split: str, telemetry: Telemetry
+) -> dict[str, float]:
+    if batches is None:
+        return {}
+    scores = evaluate(program, state.variables, state.frozen, batches())
+    telemetry.log(1, split, scores)
+    telemetry.say(f"{split}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
+    return scores
+
+
+def _fitted(
+    program: Program, splits: Mapping[str, Batches], rows: Sequence[int], say: Callable[[str], None]
+) -> tuple[TrainState, dict[str, float]]:
+    """The state with the fitted head, and what to log of the training split."""
+    config, state = program.stage.config, program.create_state()
+    if splits["validation"] is None and len(config.penalties) > 1:
+        raise InputError(
+            f"A probe chooses among {len(config.penalties)} penalties on the validation split, which has no windows: "
+            "prepare the corpus with one, or give one penalty (--penalties 0.01)."
+        )
+    reading = prepare(ReadingStage(config, rows), program.mesh, total_steps=1, steps_per_epoch=1)
+    found = {
+        split: read_features(reading, state.variables, splits[split])
+        for split in ("train", "validation")
+        if splits[split] is not None
+    }
+    train, chosen_on = found["train"], found.get("validation", found["train"])
+    scales = [scale_of(block) for block in train.blocks]
+    seen = scaled(train.blocks, scales)
+    fit = _best(program.stage, _fits(config, seen, train.labels), chosen_on, scales, say)
+    state = state.replace(params=replaced(state.params, _head(config, folded(fit, scales), fit, state.params, rows)))
+    return state, {**_scored(config, fit, seen, train.labels), "penalty": fit.penalty}
+
+
+def read_features(program: Program, variables: dict[str, PyTree], batches: Callable[[], HostBatches]) -> Features:
+    """The features of all labelled windows of a split, by the program of a `ReadingStage`."""
+    rows = labelled_windows(collect(program, variables, {}, batches()))
+    if not len(rows["labels"]):
+        raise InputError("A split has no labelled window: prepare the corpus with labels.")
+    present = rows["present"] > 0 if "present" in rows else None
+    by_electrode = program.stage.config.model.pooling == "electrodes"
+    blocks = [Block(rows["pooled"], present[..., None] if by_electrode else None)]
+    if "amplitude" in rows:
+        blocks.append(Block(rows["amplitude"], present))
+    return Features(blocks, rows["labels"])
+
+
+def _fits(config: FinetuningStageConfig, seen: np.ndarray, labels: np.ndarray) -> Iterator[Fit]:
+    """One fit for each penalty."""
+    model = config.model
+    if model.task == "regression":
+        return ridge_fits(seen, labels.astype(np.float64), config.penalties)
+    missing = sorted(set(range(max(2, model.outputs))) - set(np.unique(labels).tolist()))
+    if missing:
+        name = model.classes[missing[0]] if model.classes else missing[0]
+        raise InputError(f"The training split has no window of the class {name}: a probe cannot learn it.")
+    return logistic_fits(seen, labels, config.penalties, config.class_weights == "balanced")
+
+
+def _best(
+    stage: FinetuningStage,
+    fits: Iterator[Fit],
+    on: Features,
+    scales: Sequence[Scale],
+    say: Callable[[str], None],
+) -> Fit:
+    """The fit that is best by the stage's selection, of equals that with the strongest penalty."""
+    metric, mode = stage.selection
+    seen, found = scaled(on.blocks, scales), []
+    for fit in fits:
+        scores = _scored(stage.config, fit, seen, on.labels)
+        if metric not in scores:
+            raise InputError(
+                f"{metric} has no value on the validation split, so no penalty can be chosen by it: choose another "
+                "metric (--select-by loss), or another split."
+            )
+        say(f"penalty {fit.penalty:g}: {metric} {scores[metric]:.4f}")
+        found.append((scores[metric] if mode == "max" else -scores[metric], fit.penalty, fit))
+    return max(found, key=lambda own: own[:2])[2]
+
+
+def _scored(config: FinetuningStageConfig, fit: Fit, seen: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    numbers = np.arange(len(labels))
+    return scores_of(config, Predictions(fit(seen).astype(np.float32), labels, numbers, numbers))
+
+
+def _head(
+    config: FinetuningStageConfig, maps: Sequence[Map], fit: Fit, params: Mapping[str, PyTree], rows: Sequence[int]
+) -> dict[str, PyTree]:
+    """Parameters of the classifier's heads that give what the fit gives; rows of other electrodes are zeros."""
+    pooled, *amplitudes = maps
+
+    def at_rows(like: jax.Array, values: np.ndarray) -> np.ndarray:
+        whole = np.zeros(like.shape, np.float32)
+        whole[np.asarray(rows)] = values
+        return whole
+
+    if config.model.pooling == "electrodes":
+        head = {
+            "kernel": at_rows(params["head"]["kernel"], USUAL_ELECTRODES * pooled.kernel),
+            "offset": at_rows(params["head"]["offset"], USUAL_ELECTRODES * pooled.offset.sum(axis=1)),
+            "bias": fit.bias,
+        }
+    else:
+        head = {"kernel": pooled.kernel, "bias": fit.bias + pooled.offset.sum(axis=0)}
+    found = {"head": head}
+    for own in amplitudes:
+        like = params["amplitude_head"]
+        found["amplitude_head"] = {
+            "kernel": at_rows(like["kernel"], own.kernel[:, None]),
+            "offset": at_rows(like["offset"], own.offset),
+        }
+    return found

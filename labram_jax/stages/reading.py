@@ -1,0 +1,31 @@
+"""What the head of a classifier sees of labelled windows: a stage that is evaluated and never trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labram_jax.config import FinetuningStageConfig
+from labram_jax.models import ClassifierModel
+from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.stages.stage import Batch, PyTree, Statistics
+
+
+class ReadingStage(FinetuningStage):
+    """The classifier of `config.model`; an evaluation gives its readout, of the electrodes of `rows` alone."""
+
+    name = "reading features"
+
+    def __init__(self, config: FinetuningStageConfig, rows: Sequence[int]):
+        super().__init__(config, None)
+        self.rows = np.asarray(rows)
+
+    def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
+        """The readout of all places for windows, beside their labels and numbers."""
+        seen = self.model.apply(variables, self.stream(batch), method=ClassifierModel.readout)
+        by_electrode = self.config.model.pooling == "electrodes"
+        rows = {"pooled": seen.pooled[:, :, self.rows] if by_electrode else seen.pooled}
+        if seen.present is not None:
+            rows["present"] = seen.present[:, :, self.rows]
+        if seen.amplitude is not None:
+            rows["amplitude"] = seen.amplitude[:, :, self.rows]
+        return Statistics(rows=rows | {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")})
