@@ -147,9 +147,17 @@ class ClassifierConfig:
     """Class names in label order, for tables and figures."""
     amplitude: bool = False
     """Show the head the log amplitude of each electrode too, by the same rule for those that a window lacks."""
+    target_mean: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+    """Of each output of a regressor: outputs are target_mean + target_scale times what the head gives."""
 
     def __post_init__(self):
         _require(self.outputs >= 1, f"a classifier needs at least 1 output, not {self.outputs}.")
+        _require(
+            {len(self.target_mean), len(self.target_scale)} in ({0}, {self.outputs}),
+            f"target_mean and target_scale must have a number for each of the {self.outputs} outputs, or none.",
+        )
+        _require(all(s > 0 for s in self.target_scale), f"target_scale {self.target_scale} must be positive.")
 
 
 ModelConfig = TokenizerConfig | MaskedModelConfig | ClassifierConfig
@@ -453,9 +461,21 @@ class FinetuningStageConfig(StageConfig):
     weights beside the mean loss, where each kind of features has a variance of 1 in all."""
     class_weights: Literal["none", "balanced"] = "none"
     """Weight of each window in the loss: 1, or such that all classes of the training split weigh the same."""
+    standardise_targets: bool = True
+    """Of regression: the head learns targets less their mean over the training split, over their spread. What the model
+    gives, and scores, are in the targets' own units."""
+    patience: int | None = None
+    """Evaluations without a better one after which training ends; None is never."""
 
     def __post_init__(self):
         _require(0 <= self.label_smoothing < 1, f"label_smoothing {self.label_smoothing} must lie in [0, 1).")
+        by_steps = self.loop.evaluate_every_epochs or self.loop.evaluate_every_steps
+        _require(self.patience is None or self.patience >= 1, f"patience {self.patience} must be at least 1.")
+        _require(
+            self.patience is None or bool(by_steps and not self.loop.evaluate_every_minutes),
+            "patience counts evaluations by epochs or steps: set loop.evaluate_every_epochs or "
+            "loop.evaluate_every_steps, and no minutes.",
+        )
         _require(self.last_blocks >= 1, f"last_blocks {self.last_blocks} must be at least 1.")
         _require(self.lora_rank >= 1, f"lora_rank {self.lora_rank} must be at least 1.")
         _require(self.lora_scale > 0, f"lora_scale {self.lora_scale} must be positive.")

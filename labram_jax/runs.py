@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from labram_jax.adaptation.labels import balanced_weights, training_labels, with_targets
 from labram_jax.adaptation.probe import fit_probe
 from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.carryover import read_resumption
@@ -254,7 +255,7 @@ def _moments(path: str, params: dict) -> Resumption:
 
 
 def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:
-    model = _with_labels(config.model, corpora)
+    model = _with_labels(config, corpora)
     params = None
     if config.encoder:
         variables, source = read_model(config.encoder)
@@ -265,7 +266,10 @@ def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> Finetun
         if isinstance(source, MaskedModelConfig) and model.pooling == "class_token":
             # The reference keeps the pretrained norm only where it pools by the class token.
             params["norm"] = variables["params"]["norm"]
-    return FinetuningStage(dataclasses.replace(config, model=model), params)
+    weights: tuple[float, ...] = ()
+    if config.class_weights == "balanced" and model.task == "classification":
+        weights = balanced_weights(training_labels(config.data, corpora), config.data.weights, len(model.classes))
+    return FinetuningStage(dataclasses.replace(config, model=model), params, weights)
 
 
 def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
@@ -276,9 +280,9 @@ def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
     return dataclasses.replace(source, **own)
 
 
-def _with_labels(model: ClassifierConfig, corpora: list[Corpus]) -> ClassifierConfig:
+def _with_labels(config: FinetuningStageConfig, corpora: list[Corpus]) -> ClassifierConfig:
     """The outputs that the corpora's labels ask for."""
-    first = corpora[0]
+    model, first = config.model, corpora[0]
     for corpus in corpora:
         if corpus.info.label is None:
             raise InputError(f"The corpus {corpus.path} has no labels: prepare it with a task or a manifest.")
@@ -289,7 +293,8 @@ def _with_labels(model: ClassifierConfig, corpora: list[Corpus]) -> ClassifierCo
         ):
             raise InputError(f"The corpora {first.path} and {corpus.path} have different labels: train one at a time.")
     if first.info.label == "vector":
-        return dataclasses.replace(model, task="regression", outputs=first.info.outputs, classes=())
+        model = dataclasses.replace(model, task="regression", outputs=first.info.outputs, classes=())
+        return with_targets(model, training_labels(config.data, corpora)) if config.standardise_targets else model
     if len(first.classes) < 2:
         raise InputError(f"The corpus {first.path} has one class alone ({first.classes[0]}): nothing can be learnt.")
     outputs = 1 if len(first.classes) == 2 else len(first.classes)

@@ -61,7 +61,7 @@ class ToyStage(Stage):
     name, encoder_depth, selection = "toy", 1, ("error", "min")
 
     def __init__(self, config: FinetuningStageConfig, poison: Mapping[int, float] = MappingProxyType({})):
-        self.config, self.poison = config, poison
+        self.config, self.poison, self.patience = config, poison, config.patience
         self.frozen = {"scale": np.full((WIDTH,), 0.5, np.float32)}
 
     def init(self, key):

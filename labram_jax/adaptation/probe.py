@@ -16,6 +16,7 @@ from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import write_json
 from labram_jax.lock import held
+from labram_jax.models.classifier import in_target_units
 from labram_jax.models.readout import USUAL_ELECTRODES
 from labram_jax.parallel.sharding import replaced
 from labram_jax.parallel.state import TrainState
@@ -140,7 +141,10 @@ def _fits(config: FinetuningStageConfig, seen: np.ndarray, labels: np.ndarray) -
     """One fit for each penalty."""
     model = config.model
     if model.task == "regression":
-        return ridge_fits(seen, labels.astype(np.float64), config.penalties)
+        targets = labels.astype(np.float64)
+        if model.target_scale:
+            targets = (targets - np.asarray(model.target_mean)) / np.asarray(model.target_scale)
+        return ridge_fits(seen, targets, config.penalties)
     missing = sorted(set(range(max(2, model.outputs))) - set(np.unique(labels).tolist()))
     if missing:
         name = model.classes[missing[0]] if model.classes else missing[0]
@@ -172,7 +176,8 @@ def _best(
 
 def _scored(config: FinetuningStageConfig, fit: Fit, seen: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     numbers = np.arange(len(labels))
-    return scores_of(config, Predictions(fit(seen).astype(np.float32), labels, numbers, numbers))
+    logits = in_target_units(config.model, fit(seen)).astype(np.float32)
+    return scores_of(config, Predictions(logits, labels, numbers, numbers))
 
 
 def _head(

@@ -61,6 +61,17 @@ def check_holdable(config: ModelConfig) -> None:
         )
 
 
+def with_plain_head(variables: Mapping[str, Any], config: ModelConfig) -> tuple[Mapping[str, Any], ModelConfig]:
+    """The model with mean and spread of a regressor's targets folded into its head, where it has them."""
+    if not isinstance(config, ClassifierConfig) or not config.target_scale:
+        return variables, config
+    scale, mean = (np.asarray(values, np.float32) for values in (config.target_scale, config.target_mean))
+    head = variables["params"]["head"]
+    head = {"kernel": np.asarray(head["kernel"]) * scale, "bias": np.asarray(head["bias"]) * scale + mean}
+    config = replace(config, target_mean=(), target_scale=())
+    return {**variables, "params": {**variables["params"], "head": head}}, config
+
+
 def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig) -> None:
     """Writes a safetensors file of official names.
 
@@ -68,6 +79,7 @@ def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig
     """
     check_holdable(config)
     _check_free(path)
+    variables, config = with_plain_head(variables, config)
     tensors = {**to_official(variables, config), **unused_tensors(config)}
     part = path.with_name(path.name + ".part")
     try:
@@ -93,6 +105,7 @@ def write_braindecode(
     check_holdable(config)
     if isinstance(config, TokenizerConfig):
         raise InputError("braindecode has no tokenizer: export it to a .safetensors file of official names.")
+    variables, config = with_plain_head(variables, config)
     official, classifier, outputs = _fine_tuning_tensors(variables, config, pooling)
     tensors = to_braindecode(official, seconds)
     part = path.with_name(path.name + ".part")

@@ -1,6 +1,7 @@
 """The fine-tuned model: encoder, a readout of every segment, and linear heads."""
 
 import flax.linen as nn
+import numpy as np
 from jaxtyping import Array, Float
 
 from labram_jax.config import ClassifierConfig, ComputeConfig
@@ -16,6 +17,13 @@ from labram_jax.models.readout import (
     log_amplitude,
 )
 from labram_jax.models.segments import segment_mean
+
+
+def in_target_units(config: ClassifierConfig, outputs: Float[Array, "... outputs"]) -> Float[Array, "... outputs"]:
+    """What the heads of a regressor with standardised targets give, in the targets' own units."""
+    if not config.target_scale:
+        return outputs
+    return outputs * np.asarray(config.target_scale, outputs.dtype) + np.asarray(config.target_mean, outputs.dtype)
 
 
 class ClassifierModel(nn.Module):
@@ -76,4 +84,4 @@ class ClassifierModel(nn.Module):
         logits = self.head(*own)
         if self.config.amplitude:
             logits = logits + self.amplitude_head(seen.amplitude[..., None], seen.present)
-        return logits
+        return in_target_units(self.config, logits)

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax import metrics
-from labram_jax.config import FinetuningStageConfig
+from labram_jax.config import ClassifierConfig, FinetuningStageConfig
 from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel, lora
 from labram_jax.models.encoder import branch_factors
@@ -44,15 +44,27 @@ def classification_loss(
     logits: Float[Array, "B S outputs"],
     labels: Int[Array, "B S"],
     smoothing: float = 0.0,
-    total: Int[Array, ""] | None = None,
+    total: Float[Array, ""] | None = None,
+    class_weights: tuple[float, ...] = (),
 ) -> Float[Array, ""]:
-    """Mean of the windows' cross-entropies; windows labelled -1 do not count.
+    """Mean of the windows' cross-entropies, weighted by their classes if there are weights; those labelled -1 do not
+    count.
 
-    `total`: labels in the whole batch, if this is a part of it: the parts' values then add up to the mean.
+    `total`: labels (or their weights) in the whole batch, if this is a part of it: the parts' values then add up to the
+    mean.
     """
+    weights = weights_of(labels, class_weights)
+    losses = jnp.where(labelled(labels), weights * window_losses(logits, labels, smoothing), 0)
+    total = weights.sum() if total is None else total
+    return losses.sum() / jnp.where(total > 0, total, 1)
+
+
+def weights_of(labels: Array, class_weights: tuple[float, ...] = ()) -> Float[Array, "..."]:
+    """What each label counts: 1, or the weight of its class, and 0 where there is none."""
     known = labelled(labels)
-    losses = jnp.where(known, window_losses(logits, labels, smoothing), 0)
-    return losses.sum() / jnp.maximum(known.sum() if total is None else total, 1)
+    if not class_weights:
+        return known.astype(jnp.float32)
+    return jnp.where(known, jnp.asarray(class_weights, jnp.float32)[jnp.maximum(labels, 0)], 0)
 
 
 def regression_loss(
@@ -81,11 +93,19 @@ class Predictions(NamedTuple):
 
 
 class FinetuningStage(Stage):
-    """Trains a classifier; `encoder_params` are those of a pretrained encoder, or None to start from scratch."""
+    """Trains a classifier; `encoder_params` are those of a pretrained encoder, or None to start from scratch.
+
+    `class_weights`: what a window of each class counts in the loss; empty: all the same.
+    """
 
     name = "fine-tuning"
 
-    def __init__(self, config: FinetuningStageConfig, encoder_params: PyTree | None):
+    def __init__(
+        self,
+        config: FinetuningStageConfig,
+        encoder_params: PyTree | None,
+        class_weights: tuple[float, ...] = (),
+    ):
         self.config = config
         self.model = ClassifierModel(config.model, config.compute)
         self.encoder_depth = config.model.encoder.depth
@@ -96,7 +116,9 @@ class FinetuningStage(Stage):
             )
         self.frozen: dict = {}
         self.encoder_params = encoder_params
+        self.class_weights = class_weights
         self.selection = selection_of(config)
+        self.patience = config.patience
 
     def selecting_on(self, labels: np.ndarray) -> tuple["FinetuningStage", str | None]:
         """This stage with a selection that validation windows of these labels can make, and what to tell of it.
@@ -146,7 +168,9 @@ class FinetuningStage(Stage):
         return {**variables, "params": lora.merged(variables["params"], self.config.lora_scale)}
 
     def denominators(self, batch: Batch) -> dict[str, Float[Array, ""]]:
-        return {"labels": labelled(batch["labels"]).sum()}
+        labels = batch["labels"]
+        found = {"labels": labelled(labels).sum()}
+        return {**found, "weights": weights_of(labels, self.class_weights).sum()} if self.class_weights else found
 
     def loss(
         self,
@@ -164,9 +188,10 @@ class FinetuningStage(Stage):
         logits = self.model.apply(self.plain({"params": params}), stream, factors)
         total, report = denominators["labels"], {"patches": stream.valid.sum()}
         if self.config.model.task == "regression":
-            loss = regression_loss(logits, stream.labels, total)
+            loss = regression_loss(*standardised(self.config.model, logits, stream.labels), total)
         else:
-            loss = classification_loss(logits, stream.labels, self.config.label_smoothing, total)
+            weight, smoothing = denominators.get("weights", total), self.config.label_smoothing
+            loss = classification_loss(logits, stream.labels, smoothing, weight, self.class_weights)
             guess = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
             right = jnp.sum(guess == stream.labels, where=labelled(stream.labels))
             report["accuracy"] = right / jnp.maximum(total, 1)
@@ -211,14 +236,24 @@ def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "mi
     return metric, "min" if metric in metrics.LOWER_IS_BETTER else "max"
 
 
+def standardised(model: ClassifierConfig, *values: Float[Array, "... outputs"]) -> tuple[Float[Array, "..."], ...]:
+    """Predictions and targets in units of the targets' spread, if the model has it."""
+    return tuple(
+        value / np.asarray(model.target_scale, value.dtype) if model.target_scale else value for value in values
+    )
+
+
 def task_of(config: FinetuningStageConfig) -> metrics.Task:
     return metrics.task_of(config.model.outputs, config.model.task == "regression")
 
 
 def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[str, float]:
-    """All metrics that the windows define, and the loss without label smoothing."""
+    """All metrics that the windows define, and the loss without label smoothing and class weights."""
     logits, labels = predictions.logits[None], predictions.labels[None]
     task = task_of(config)
-    loss = regression_loss(logits, labels) if task == "regression" else classification_loss(logits, labels)
+    if task == "regression":
+        loss = regression_loss(*standardised(config.model, logits, labels))
+    else:
+        loss = classification_loss(logits, labels)
     scores = metrics.scorer(task)(metrics.probabilities_of(predictions.logits, task), predictions.labels)
     return {"loss": float(loss), **scores.values}

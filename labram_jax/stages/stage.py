@@ -56,6 +56,7 @@ class Stage:
         encoder_depth: blocks of the encoder, for layer-wise learning rates.
         frozen: constants handed to `loss` and not saved (numpy or jax arrays), such as another model's variables.
         selection: validation metric of the best checkpoint and its better direction, or None for no selection.
+        patience: evaluations without a better one after which training ends, or None.
     """
 
     config: AnyStageConfig
@@ -63,6 +64,7 @@ class Stage:
     encoder_depth: int
     frozen: PyTree
     selection: tuple[str, Literal["max", "min"]] | None = None
+    patience: int | None = None
 
     def stream(self, batch: Batch) -> PatchBatch:
         """Traced: the patches of a batch as it was read."""

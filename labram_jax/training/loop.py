@@ -41,6 +41,7 @@ class Loop:
         total: steps of the whole training.
         interval: takes the metrics of steps until they are logged.
         stopped: whether it was asked to stop before all was done.
+        ended: whether so many evaluations found nothing better that the stage's patience is at an end.
         scores: of the last evaluation on the validation split.
     """
 
@@ -58,6 +59,7 @@ class Loop:
     total: int
     interval: Interval
     stopped: bool = False
+    ended: bool = False
     scores: dict[str, float] = field(default_factory=dict)
     _readback: Readback = field(default_factory=Readback)
     _learning_rate: float = 0.0
@@ -69,7 +71,8 @@ class Loop:
         self._catch_up(state, start)
         self._went_back = int(state.guard["went_back"])
         done = start
-        while done < self.total and not self.stopped:
+        self._lose_patience(start)
+        while done < self.total and not (self.stopped or self.ended):
             try:
                 state, done = self._step_from(state, done)
             except GoneWrong as wrong:
@@ -80,7 +83,7 @@ class Loop:
 
     def _step_from(self, state: TrainState, done: int) -> tuple[TrainState, int]:
         steps, batch = self._put_next(done)
-        while steps and not self.stopped:
+        while steps and not (self.stopped or self.ended):
             state, metrics = self._dispatch(state, steps, batch)
             self.stop.at_stake = True  # not before: the first program is also compiled here
             done = steps.stop
@@ -108,7 +111,7 @@ class Loop:
 
     def _put_next(self, step: int) -> tuple[range, Batch | None]:
         """The steps of the program after `step` steps, none after the last, and their batch on its way."""
-        if step >= self.total or self.stopped:
+        if step >= self.total or self.stopped or self.ended:
             return range(0), None
         steps = self.triggers.steps_from(step)
         return steps, self.feed.put_next(len(steps))
@@ -164,11 +167,25 @@ class Loop:
         scores = self._evaluate(state, done, "validation", self.validation) if evaluating and not stopping else {}
         self.scores = scores or self.scores
         self.stopped = self.stopped or (stopping and (evaluating or done < self.total))
-        if SAVE in due or self.stopped or self.checkpoints.improves(scores):
+        self._lose_patience(done, scores)
+        if SAVE in due or self.stopped or self.ended or self.checkpoints.improves(scores):
             self.checkpoints.save(done, state, to_dict(self.program.stage.config), scores)
         if self.stopped:
             self._say_stopped(done)
         self.interval.pause(self.feed.waited)
+
+    def _lose_patience(self, done: int, scores: Mapping[str, float] | None = None) -> None:
+        """Ends training after `done` steps if the stage's patience is; `scores` are those of now, if there are any."""
+        patience, best = self.program.stage.patience, self.checkpoints.best
+        if patience is None or best is None or self.stopped or (scores and self.checkpoints.improves(scores)):
+            return
+        since = self.triggers.count(EVALUATE, best["step"], done)
+        self.ended = since >= patience and done < self.total
+        if self.ended:
+            self.telemetry.say(
+                f"training ends at step {done}: {since} evaluations since step {best['step']} found no better "
+                f"{best['metric']}"
+            )
 
     def _catch_up(self, state: TrainState, start: int) -> None:
         """Evaluates the checkpoint that is gone on from where a request to stop had left it without its scores."""

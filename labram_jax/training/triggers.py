@@ -51,6 +51,10 @@ class Triggers:
             done == self._total or any(done % period == 0 for period in self._periods[act])
         )
 
+    def count(self, act: str, after: int, done: int) -> int:
+        """How often an act was due by steps after more than `after` steps, up to `done`."""
+        return sum(self.due_by_steps(act, step) for step in range(after + 1, done + 1))
+
     def steps_from(self, step: int) -> range:
         """The steps of the program that begins with `step`: one, or `steps_per_dispatch` if nothing comes between."""
         several = self._options.steps_per_dispatch

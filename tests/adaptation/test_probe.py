@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sentences import refuses
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_runs import MONTAGES, finetuning_config, write_corpus
@@ -13,6 +14,7 @@ from labram_jax.checkpoints.models import load_model
 from labram_jax.evaluation.evaluate import evaluate
 from labram_jax.runs import train
 from labram_jax.training.metricslog import read_metrics
+from labram_jax.weights import convert
 
 
 def stacked(windows) -> tuple[np.ndarray, np.ndarray]:
@@ -57,12 +59,21 @@ def test_penalties_are_chosen_on_validation_over_all_montages(corpus, pretrainin
     assert losses[chosen] == pytest.approx(result.validation["loss"], abs=1e-3)
 
 
-def test_vectors_are_regressed(pretraining_run, tmp_path):
+def test_vectors_are_regressed_and_exported_in_their_own_units(pretraining_run, tmp_path):
     vectors = write_corpus(
         tmp_path / "vectors", MONTAGES[:1], {"train": 48, "validation": 12, "test": 24}, label="vector"
     )
     config = finetuning_config(tmp_path / "run", [vectors.path], pretraining_run, trainable="probe")
     assert train(config).test["r2"] > 0.2
+    (montage,) = vectors.windows("test", 2).montages
+    eeg, targets = stacked(montage)
+    probe = inference.load(tmp_path / "run")
+    values = probe.predict_logits(eeg, montage.electrodes)
+    assert r2_score(targets, values) > 0.2 and len(probe.config.target_scale) == 2
+    convert(tmp_path / "run", tmp_path / "model.safetensors")
+    plain = inference.load(tmp_path / "model.safetensors")
+    assert not plain.config.target_scale
+    np.testing.assert_allclose(plain.predict_logits(eeg, montage.electrodes), values, atol=1e-5)
 
 
 def test_what_a_probe_cannot_do_is_refused(corpus, pretraining_run, tmp_path):

@@ -1,5 +1,6 @@
 """The loop on a toy stage: whole runs, stopped, killed, resumed, and on several devices."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from toy_stage import STEPS_PER_EPOCH, batch, lines, toy_config, train_toy
+from toy_stage import ROWS, STEPS_PER_EPOCH, batch, lines, toy_config, train_toy
 
 from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
@@ -151,6 +152,22 @@ def test_another_mesh_trains_the_same_model(whole, tmp_path):
     )
     assert [line["step"] for line in lines(run)] == [line["step"] for line in lines(whole) if line["split"] != "test"]
     assert train_toy(toy_config(run, **{"loop.epochs": 5})).step == 5 * STEPS_PER_EPOCH
+
+
+def test_a_stage_that_loses_patience_ends_early_and_stays_so(tmp_path, capsys):
+    """After two evaluations without a better one; the best checkpoint is tested, by who starts it again as well."""
+    targets = itertools.count(1)
+
+    def worse():
+        return [{"x": batch(10_000)["x"], "y": np.full(ROWS, 10.0 * next(targets), np.float32)}]
+
+    config = toy_config(tmp_path, patience=2)
+    first = train_toy(config, validation=worse, test=lambda: [batch(20_000)])
+    assert (first.step, first.finished, first.best["step"]) == (3 * STEPS_PER_EPOCH, True, STEPS_PER_EPOCH)
+    assert "training ends at step 18: 2 evaluations since step 6 found no better error" in capsys.readouterr().err
+    again = train_toy(config, validation=worse, test=lambda: [batch(20_000)])
+    assert (again.step, again.finished, again.test) == (first.step, True, first.test)
+    assert steps(tmp_path) == [6, 12, 18] and next(targets) == 4  # nothing was evaluated anew
 
 
 def test_changed_configuration_is_refused_and_leaves_the_run(whole):

@@ -1,0 +1,39 @@
+"""What the labels of the training split say about how to train: weights of classes, mean and spread of targets."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from labram_jax.config import ClassifierConfig, DataConfig
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.reader import windows_of
+
+
+def training_labels(data: DataConfig, corpora: list[Corpus]) -> list[np.ndarray]:
+    """Labels of all training windows of each corpus that has any, in order; -1 or NaN where there is none."""
+    windows = windows_of(data, corpora, data.train_split)
+    return [np.concatenate([montage.index.window_labels() for montage in own.montages]) for own in windows if len(own)]
+
+
+def balanced_weights(labels: Sequence[np.ndarray], shares: Sequence[float], classes: int) -> tuple[float, ...]:
+    """Weights of classes by which each has the same part of the loss, 1 in the mean over the windows that are drawn.
+
+    `labels` are those of each corpus, `shares` how much of each is drawn (empty: in proportion to its windows).
+    """
+    known = [own[own >= 0] for own in labels]
+    shares = shares or [len(own) for own in labels]
+    parts = [np.bincount(own, minlength=classes) / max(1, len(own)) for own in known]
+    drawn = np.sum([share * part for share, part in zip(shares, parts, strict=True)], axis=0)
+    return tuple((drawn.sum() / classes / np.where(drawn > 0, drawn, np.inf)).tolist())
+
+
+def with_targets(model: ClassifierConfig, labels: Sequence[np.ndarray]) -> ClassifierConfig:
+    """The regressor with mean and spread of its targets; one that never changes has a spread of 1."""
+    targets = np.concatenate(labels).astype(np.float64)
+    targets = targets[np.isfinite(targets).all(axis=1)]
+    if not len(targets):
+        return model
+    mean, spread = targets.mean(axis=0), targets.std(axis=0)
+    scale = np.where(spread > 1e-6 * np.abs(mean), spread, 1)
+    return dataclasses.replace(model, target_mean=tuple(mean.tolist()), target_scale=tuple(scale.tolist()))
