@@ -459,8 +459,9 @@ class FinetuningStageConfig(StageConfig):
     penalties: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     """Of a probe, which takes the one that is best on the validation split: factors on half the squared norm of the
     weights beside the mean loss, where each kind of features has a variance of 1 in all."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """Weight of each window in the loss: 1, or such that all classes of the training split weigh the same."""
+    balance: Literal["none", "loss", "sampling"] = "none"
+    """How classes are made to count the same, if they are: by their weights in the loss, or by drawing the windows of
+    each equally often (the rarer ones again and again)."""
     standardise_targets: bool = True
     """Of regression: the head learns targets less their mean over the training split, over their spread. What the model
     gives, and scores, are in the targets' own units."""
@@ -486,6 +487,10 @@ class FinetuningStageConfig(StageConfig):
         _require(
             self.trainable != "probe" or self.model.pooling != "attention",
             "a probe cannot learn the query of model.pooling 'attention': choose mean, class_token or electrodes.",
+        )
+        _require(
+            self.trainable != "probe" or self.balance != "sampling",
+            "a probe takes each window once, so that balance cannot be 'sampling': choose 'loss'.",
         )
 
 

@@ -71,7 +71,8 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
     masked = isinstance(config, PretrainingStageConfig)
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, config.data.batch_rows)
-    reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows)
+    balanced = isinstance(config, FinetuningStageConfig) and config.balance == "sampling"
+    reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows, balanced)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
     origin = Origin(_inputs(stage, corpora), Branch.parse(branch_from) if branch_from else None)
     notes = [reader.counts, *reader.within_subjects, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
@@ -267,7 +268,7 @@ def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> Finetun
             # The reference keeps the pretrained norm only where it pools by the class token.
             params["norm"] = variables["params"]["norm"]
     weights: tuple[float, ...] = ()
-    if config.class_weights == "balanced" and model.task == "classification":
+    if config.balance == "loss" and model.task == "classification":
         weights = balanced_weights(training_labels(config.data, corpora), config.data.weights, len(model.classes))
     return FinetuningStage(dataclasses.replace(config, model=model), params, weights)
 

@@ -21,9 +21,8 @@ def balanced_weights(labels: Sequence[np.ndarray], shares: Sequence[float], clas
 
     `labels` are those of each corpus, `shares` how much of each is drawn (empty: in proportion to its windows).
     """
-    known = [own[own >= 0] for own in labels]
     shares = shares or [len(own) for own in labels]
-    parts = [np.bincount(own, minlength=classes) / max(1, len(own)) for own in known]
+    parts = [np.bincount(own[own >= 0], minlength=classes) / len(own) for own in labels]
     drawn = np.sum([share * part for share, part in zip(shares, parts, strict=True)], axis=0)
     return tuple((drawn.sum() / classes / np.where(drawn > 0, drawn, np.inf)).tolist())
 

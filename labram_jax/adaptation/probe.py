@@ -149,7 +149,7 @@ def _fits(config: FinetuningStageConfig, seen: np.ndarray, labels: np.ndarray) -
     if missing:
         name = model.classes[missing[0]] if model.classes else missing[0]
         raise InputError(f"The training split has no window of the class {name}: a probe cannot learn it.")
-    return logistic_fits(seen, labels, config.penalties, config.class_weights == "balanced")
+    return logistic_fits(seen, labels, config.penalties, config.balance == "loss")
 
 
 def _best(

@@ -34,7 +34,7 @@ class WholeWindows:
 
     def __init__(self, windows: Sequence[Windows], damaged_share: float):
         self._total, self._share = sum(map(len, windows)), damaged_share
-        self._damaged: set[tuple[str, str, int]] = set()  # folder, recording, number of the window
+        self._damaged: set[tuple[str, str, float]] = set()  # folder, recording, start of the window
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
@@ -73,7 +73,7 @@ class WholeWindows:
         recording, start = one.windows.name(one.number)
         with self._lock:
             told = any(known[:2] == (folder, recording) for known in self._damaged)
-            self._damaged.add((folder, recording, one.number))
+            self._damaged.add((folder, recording, start))
             if len(self._damaged) > self._share * self._total:
                 raise DamageError(
                     f"{error.found}, in the recording {recording!r} at {start:g} s: "

@@ -290,7 +290,9 @@ def _training_rows(
         raise InputError(f"There are {len(weights)} weights for {len(windows)} corpora: give one each, or none.")
     weights = weights or sizes
     counts = [len(entry.windows) for entry in sources]
-    shares = [weights[entry.corpus] * count / sizes[entry.corpus] for entry, count in zip(sources, counts, strict=True)]
+    drawn = np.array([entry.windows.drawn * count for entry, count in zip(sources, counts, strict=True)])
+    corpora = np.array([entry.corpus for entry in sources])
+    shares = np.asarray(weights)[corpora] * drawn / np.bincount(corpora, drawn)[corpora]
     return TrainingRows([entry.patches for entry in sources], counts, shares, patch_slots, segments, seed)
 
 

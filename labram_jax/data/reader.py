@@ -80,12 +80,25 @@ def _counts(windows: Sequence[Windows], data: DataConfig) -> str:
 
 
 class BatchReader:
-    """This process's rows of the batches of a run's splits; training batch n is a function of (seed, n) alone."""
+    """This process's rows of the batches of a run's splits; training batch n is a function of (seed, n) alone.
 
-    def __init__(self, data: DataConfig, corpora: list[Corpus], seed: int, masked: bool, rows: Sequence[int]):
+    `masked`: with masks. `balanced`: training draws the classes of each corpus equally often.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        corpora: list[Corpus],
+        seed: int,
+        masked: bool,
+        rows: Sequence[int],
+        balanced: bool = False,
+    ):
         self.data, self.corpora = data, corpora
         self.codes: Sequence[KeptCodes] = ()
         self.windows = windows_of(data, corpora, data.train_split)
+        if balanced:
+            self.windows = [own.by_class() for own in self.windows]
         shape = {"patch_slots": data.patch_slots, "segments": data.segments}
         self.options = {**shape, "batch_rows": data.batch_rows, "seed": seed, "masked": masked, "rows": rows}
         self.options |= {"damaged_share": data.damaged_share}

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32
 
 from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.windows import Place, WindowIndex
+from labram_jax.errors import InputError
 
 if TYPE_CHECKING:
     from labram_jax.data.codes import WindowCodes
@@ -40,7 +41,8 @@ class Window(NamedTuple):
 class MontageWindows(Sequence):
     """The windows of one montage in one split of a corpus: a sequence of `Window`s in the order of the tables.
 
-    `codes` are those of a frozen tokenizer, where they are kept and asked for.
+    `codes` are those of a frozen tokenizer, where they are kept and asked for. In training each window is drawn `drawn`
+    times as often as the usual one of its corpus.
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class MontageWindows(Sequence):
         signal: Signal,
         index: WindowIndex,
         codes: "WindowCodes | None" = None,
+        drawn: float = 1.0,
     ):
         self.directory, self.electrodes, self.signal, self.index = directory, electrodes, signal, index
-        self.codes = codes
+        self.codes, self.drawn = codes, drawn
 
     @property
     def seconds(self) -> int:
@@ -131,6 +134,25 @@ class Windows(Sequence):
     def only(self, montage: MontageWindows) -> "Windows":
         """The windows of one of its montages."""
         return Windows(self.corpus, self.split, [montage], [montage.index])
+
+    def by_class(self) -> "Windows":
+        """The labelled windows montage by montage and class by class, drawn so that all classes come equally often.
+
+        Raises InputError where the corpus has no classes.
+        """
+        if self.corpus.classes is None:
+            raise InputError(f"The corpus {self.corpus.path} has no classes that could be drawn equally often.")
+        counts = np.zeros(len(self.corpus.classes), np.int64)
+        for own in self.montages:
+            labels = own.index.window_labels()
+            counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+        montages = [
+            MontageWindows(own.directory, own.electrodes, own.signal, part, drawn=counts.sum() / counts[label])
+            for own in self.montages
+            for label in range(len(counts))
+            if len(part := own.index.of_class(label))
+        ]
+        return Windows(self.corpus, self.split, montages, self.indices)
 
     def with_codes(self, codes: Sequence["WindowCodes"]) -> "Windows":
         """The same windows with the codes of each montage's."""

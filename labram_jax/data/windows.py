@@ -5,6 +5,7 @@ two starts and follow each other by the stride; those that touch an excluded str
 are left out. Positions are samples at 200 Hz from the start of a piece.
 """
 
+import copy
 from collections import Counter
 from typing import NamedTuple
 
@@ -159,6 +160,14 @@ class WindowIndex:
     def window_labels(self) -> np.ndarray | None:
         """Returns the labels of all windows, in order: int64 [N], float32 [N, outputs], or None without labels."""
         return None if self.labels is None else np.repeat(self.labels[self._runs.span], self._runs.count, axis=0)
+
+    def of_class(self, label: int) -> "WindowIndex":
+        """Returns the windows of one class alone, in order; `dropped` and the like stay those of all."""
+        own = copy.copy(self)
+        of_class = self.labels[self._runs.span] == label
+        own._runs = _Runs(*(column[of_class] for column in self._runs))
+        own._ends = np.cumsum(own._runs.count)
+        return own
 
     @property
     def nbytes(self) -> int:

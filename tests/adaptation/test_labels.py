@@ -17,9 +17,9 @@ def test_classes_weigh_the_same_in_what_is_drawn():
     labels = [np.array([0, 0, 0, 1, -1]), np.array([1, 1])]
     weights = balanced_weights(labels, (), 2)
     assert 3 * weights[0] == pytest.approx(3 * weights[1]) and 3 * weights[0] + 3 * weights[1] == pytest.approx(6)
-    # The second corpus is drawn three times as often as the first: class 1 has 1/4 x 1/4 + 3/4 of what is drawn.
+    # The second corpus is drawn three times as often as the first, a fifth of which has no label.
     weights = balanced_weights(labels, (1, 3), 2)
-    assert weights == pytest.approx((0.5 / (3 / 16), 0.5 / (13 / 16)))
+    assert weights == pytest.approx((3.8 / 2 / 0.6, 3.8 / 2 / 3.2))
     assert balanced_weights([np.array([0, 0])], (), 3)[1:] == (0, 0)  # of a class that nothing is of
 
 
@@ -33,7 +33,7 @@ def test_weights_make_a_weighted_mean_and_leave_out_what_has_no_label():
 
 
 def test_a_run_takes_the_weights_from_its_training_windows(corpus):
-    config = finetuning_config("", [corpus.path], class_weights="balanced")
+    config = finetuning_config("", [corpus.path], balance="loss")
     stage = make_stage(config, [corpus], 1)
     assert stage.class_weights == pytest.approx((1, 1))  # classes alternate
     stage.class_weights = (0.5, 1.5)

@@ -136,6 +136,37 @@ def test_evaluation_visits_every_window_once_in_order_and_pads_the_last_batch(co
     assert not found[-1]["segment_ids"][-1].any()
 
 
+def test_classes_are_drawn_equally_often_on_request(tmp_path, make_corpus):
+    """From two montages, one of which lacks the rarer class; windows without a label are not drawn."""
+    random, recordings = np.random.default_rng(0), []
+    for electrodes, labels in ((3, [0, 0, 1, 0, None, 0, 1, 0, 0]), (2, [0, 0])):
+        spans = [(2 * n, 2 * n + 2, "train", label) for n, label in enumerate(labels)]
+        eeg = random.normal(scale=30, size=(electrodes, 400 * len(labels))).astype(np.float16)
+        recordings.append(MadeRecording(str(electrodes), str(electrodes), ELECTRODES[:electrodes], eeg, spans))
+    corpus = build_corpus(tmp_path / "uneven", recordings, window_seconds=2)
+    windows = corpus.windows("train", seconds=2)
+    balanced = windows.by_class()
+    assert [[window.label for window in own] for own in balanced.montages] == [[0, 0], [0] * 6, [1, 1]]
+
+    def drawn(*windows, weights=()):
+        batches = pipeline.training(windows, weights=weights, seed=0, **SHAPE)
+        labels = np.concatenate([batches[step]["labels"].ravel() for step in range(60)])
+        places = np.concatenate([batches[step]["corpus_ids"].ravel() for step in range(60)])
+        return labels, places
+
+    labels, places = drawn(windows)
+    assert np.mean(labels[places == 0] == 1) == pytest.approx(2 / 11, abs=0.05)
+    labels, places = drawn(balanced)
+    assert np.mean(labels[places == 0] == 1) == pytest.approx(1 / 2, abs=0.05) and (labels[places == 0] >= 0).all()
+    # Beside another corpus its share is the one that was asked for.
+    labels, places = drawn(balanced, make_corpus("other", [(3, {"train": 9})]).windows("train", 2), weights=(1, 3))
+    assert np.mean(places[places >= 0] == 0) == pytest.approx(1 / 4, abs=0.05)
+    assert np.mean(labels[places == 0]) == pytest.approx(1 / 2, abs=0.07)
+    vectors = make_corpus("vectors", [(3, {"train": 4})], label="vector")
+    with pytest.raises(InputError, match="has no classes"):
+        vectors.windows("train", 2).by_class()
+
+
 def test_weights_set_the_share_of_each_corpus(corpora):
     batches = pipeline.training(of(corpora), weights=(1, 3), seed=0, **SHAPE)
     ids = np.concatenate([batches[step]["corpus_ids"].ravel() for step in range(60)])
