@@ -443,8 +443,8 @@ class FinetuningStageConfig(StageConfig):
     """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
     label_smoothing: float = 0.1
     select_by: Literal[
-        "auto", "loss", "auroc", "auc_pr", "balanced_accuracy", "accuracy", "cohen_kappa", "weighted_f1", "log_loss",
-        "brier", "calibration_error", "pearson_r", "r2", "rmse",
+        "auto", "loss", "auroc", "auc_pr", "balanced_accuracy", "accuracy", "cohen_kappa", "weighted_f1", "auroc_ovr",
+        "log_loss", "brier", "calibration_error", "pearson_r", "r2", "rmse",
     ] = "auto"  # fmt: skip
     """Validation metric of the best model, one that the task has; "auto" is AUROC (binary), kappa (multi-class), R2
     (regression), and the loss where the validation windows give that no value."""
@@ -456,7 +456,7 @@ class FinetuningStageConfig(StageConfig):
     lora_rank: int = 8
     lora_scale: float = 16.0
     """An update is lora_scale / lora_rank times the product of its two matrices."""
-    penalties: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+    penalties: tuple[float, ...] = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
     """Of a probe, which takes the one that is best on the validation split: factors on half the squared norm of the
     weights beside the mean loss, where each kind of features has a variance of 1 in all."""
     balance: Literal["none", "loss", "sampling"] = "none"

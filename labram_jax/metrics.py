@@ -19,7 +19,8 @@ Task = Literal["binary", "multiclass", "regression"]
 METRICS: dict[Task, tuple[str, ...]] = {
     "binary": ("balanced_accuracy", "auroc", "auc_pr", "accuracy", "log_loss", "brier", "calibration_error"),
     "multiclass": (
-        *("balanced_accuracy", "cohen_kappa", "weighted_f1", "accuracy", "log_loss", "brier", "calibration_error"),
+        *("balanced_accuracy", "cohen_kappa", "weighted_f1", "auroc_ovr", "accuracy", "log_loss", "brier"),
+        "calibration_error",
     ),
     "regression": ("pearson_r", "r2", "rmse"),
 }
@@ -67,9 +68,10 @@ def binary(
 
 def multiclass(probabilities: Float[np.ndarray, "N classes"], targets: Int[np.ndarray, "N"]) -> Scores:
     """Scores the likeliest class: balanced accuracy, unweighted Cohen's kappa, weighted F1, accuracy, and the
-    probabilities: log loss, Brier score (summed over the classes), expected calibration error.
+    probabilities: AUROC of each class against the rest (their mean), log loss, Brier score (summed over the classes),
+    expected calibration error.
 
-    Balanced accuracy is the mean recall over the classes that occur among the targets. Kappa has no value when
+    Balanced accuracy and AUROC are means over the classes that occur among the targets. Kappa has no value when
     targets and predictions are one and the same class throughout. Raises InputError as `binary` does.
     """
     probability, target = _paired(np.asarray(probabilities), np.asarray(targets).reshape(-1))
@@ -87,7 +89,9 @@ def multiclass(probabilities: Float[np.ndarray, "N classes"], targets: Int[np.nd
         "accuracy": float(metrics.accuracy_score(target, predicted)),
         **_of_probabilities(target, probability),
     }
-    missing = {}
+    missing = {name: reason for name, reason in undefined("multiclass", target).items() if name == "auroc_ovr"}
+    if not missing:
+        values["auroc_ovr"] = _auroc_one_vs_rest(target, probability)
     if len(np.unique(np.concatenate([target, predicted]))) == 1:
         missing["cohen_kappa"] = f"all labels and predictions are class {int(target[0])}"
     else:
@@ -130,7 +134,7 @@ def undefined(task: Task, targets: np.ndarray) -> dict[str, str]:
         return dict.fromkeys(("pearson_r", "r2"), "the targets of an output are all equal") if constant else {}
     if len(np.unique(targets)) > 1:
         return {}
-    names = ("auroc", "auc_pr") if task == "binary" else ("cohen_kappa",)
+    names = ("auroc", "auc_pr") if task == "binary" else ("cohen_kappa", "auroc_ovr")
     return dict.fromkeys(names, f"all {len(targets)} labels are {int(targets.flat[0])}")
 
 
@@ -211,6 +215,12 @@ def _of_probabilities(targets: np.ndarray, probabilities: Float[np.ndarray, "N c
         "brier": float(metrics.brier_score_loss(targets, probabilities, labels=labels)),
         "calibration_error": expected_calibration_error(probabilities, targets),
     }
+
+
+def _auroc_one_vs_rest(targets: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean over the classes that occur of each one's AUROC against all others, unweighted."""
+    found = [metrics.roc_auc_score(targets == own, probabilities[:, own]) for own in np.unique(targets)]
+    return float(np.mean(found))
 
 
 def _ordered(task: Task, values: dict[str, float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 METRIC_NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
+    "auroc_ovr": "AUROC, one against the rest",
     "auc_pr": "AUC-PR",
     "accuracy": "accuracy",
     "cohen_kappa": "Cohen's kappa",

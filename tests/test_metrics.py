@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
+from sklearn.metrics import roc_auc_score
 
 from labram_jax import metrics
 from labram_jax.errors import InputError
@@ -97,6 +98,16 @@ def test_every_task_has_the_metrics_that_it_says(task):
     predictions = np.array([0.2, 0.7, 0.4]) if task != "multiclass" else np.array([[0.5, 0.5], [0.1, 0.9], [0.8, 0.2]])
     found = metrics.scorer(task)(predictions, targets)
     assert tuple(found.values) == metrics.METRICS[task] and not found.undefined
+
+
+def test_auroc_of_several_classes_is_that_of_each_against_the_rest():
+    random = np.random.default_rng(0)
+    probability, target = softmax(random.standard_normal((60, 3)), axis=1), random.integers(0, 3, 60)
+    expected = roc_auc_score(target, probability, multi_class="ovr", average="macro")
+    assert metrics.multiclass(probability, target).values["auroc_ovr"] == pytest.approx(expected)
+    two = target < 2  # a class that does not occur says nothing
+    each = [roc_auc_score(target[two] == own, probability[two, own]) for own in (0, 1)]
+    assert metrics.multiclass(probability[two], target[two]).values["auroc_ovr"] == pytest.approx(np.mean(each))
 
 
 def test_kappa_of_one_class_throughout_has_no_value():

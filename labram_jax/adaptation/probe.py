@@ -84,6 +84,7 @@ def fit_probe(
                 telemetry.log(1, "train", training)
                 validation = _scores(program, state, splits["validation"], "validation", telemetry)
                 checkpoints.save(1, state, to_dict(config), validation)
+                telemetry.advance()
             test = _scores(program, state, splits["test"], "test", telemetry)
         checkpoints.wait()
         return Probed(checkpoints.best, validation, test)

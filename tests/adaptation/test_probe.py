@@ -78,7 +78,7 @@ def test_vectors_are_regressed_and_exported_in_their_own_units(pretraining_run, 
 
 def test_what_a_probe_cannot_do_is_refused(corpus, pretraining_run, tmp_path):
     two = write_corpus(tmp_path / "two", MONTAGES[:1], {"train": 6, "test": 6})
-    with refuses("chooses among 9 penalties on the validation split"):
+    with refuses("chooses among 11 penalties on the validation split"):
         train(finetuning_config(tmp_path / "a", [two.path], pretraining_run, trainable="probe"))
     with refuses("cannot learn the query"):
         finetuning_config(tmp_path / "b", [], trainable="probe", **{"model.pooling": "attention"})
