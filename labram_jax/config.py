@@ -199,6 +199,14 @@ class DataConfig:
     validation_split: str = "validation"
     """Empty: no validation."""
     test_split: str = "test"
+    validation_subjects: tuple[str, ...] = ()
+    test_subjects: tuple[str, ...] = ()
+    """Subjects, as the corpora name them, who validate and test whatever the corpora say; all others train then."""
+    time_folds: int = 0
+    """Cut each recording into so many stretches of equal length, whatever the corpora say: one tests, the next one
+    validates, all others train. Scores are then within subjects. 0 leaves the corpora their splits."""
+    test_fold: int = 0
+    """Number of the stretch that tests, from 0."""
     window_seconds: int | None = None
     """Length of a window in whole seconds, 1 to 16; by default that of a corpus' protocol, or for each montage that
     which makes about 256 patches."""
@@ -229,6 +237,7 @@ class DataConfig:
             f"data.stride_seconds must be at least a sample ({1 / SAMPLE_RATE}), not {self.stride_seconds}.",
         )
         _require(self.workers >= 0, f"data.workers must be at least 0, not {self.workers}.")
+        self._check_splits()
         _require(
             0 <= self.damaged_share < 1,
             f"data.damaged_share must be a share from 0 to below 1, not {self.damaged_share}.",
@@ -238,6 +247,27 @@ class DataConfig:
             f"data.weights has {len(self.weights)} entries for {len(self.corpora)} corpora; give one each or none.",
         )
         _require(all(w > 0 for w in self.weights), f"data.weights {self.weights} must all be positive.")
+
+    @property
+    def resplits(self) -> bool:
+        """Whether the splits are those of this configuration and not those of the corpora."""
+        return bool(self.validation_subjects or self.test_subjects or self.time_folds)
+
+    def _check_splits(self) -> None:
+        both = sorted({*self.validation_subjects} & {*self.test_subjects})
+        _require(not both, f"data.validation_subjects and data.test_subjects both name {', '.join(both)}: choose one.")
+        _require(
+            self.time_folds == 0 or self.time_folds >= 3,
+            f"data.time_folds must be 0 or at least 3 (train, validation, test), not {self.time_folds}.",
+        )
+        _require(
+            0 <= self.test_fold < max(self.time_folds, 1),
+            f"data.test_fold {self.test_fold} must be one of the {self.time_folds} of data.time_folds, from 0.",
+        )
+        _require(
+            not (self.time_folds and (self.validation_subjects or self.test_subjects)),
+            "data.time_folds and lists of subjects cannot both say what the splits are: give one of the two.",
+        )
 
 
 @dataclass(frozen=True)

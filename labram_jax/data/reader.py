@@ -13,6 +13,7 @@ from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
 from labram_jax.data.schema import NO_CLASS
+from labram_jax.data.splits import check_subjects, with_splits
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 
@@ -23,7 +24,9 @@ _MUCH_PADDING = 0.05
 def open_corpora(data: DataConfig) -> list[Corpus]:
     if not data.corpora:
         raise InputError("The configuration names no corpus: give --data.corpora DIRECTORY [DIRECTORY ...].")
-    return [Corpus.open(path) for path in data.corpora]
+    corpora = [Corpus.open(path) for path in data.corpora]
+    check_subjects(data, corpora)
+    return [with_splits(data, corpus) for corpus in corpora]
 
 
 def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[Windows]:
@@ -35,6 +38,8 @@ def codes_for(
     data: DataConfig, corpora: Sequence[Corpus], tokenizer: str, dtype: str
 ) -> tuple[list[KeptCodes], str | None]:
     """The codes of the tokenizer of this digest beside every corpus; none, and the reason, where one lacks them."""
+    if data.resplits:
+        return [], "codes are kept of the corpora's own splits, and the configuration makes others"
     kept = []
     for corpus in corpora:
         shapes = window_shapes(corpus, data.window_seconds, data.stride_seconds)

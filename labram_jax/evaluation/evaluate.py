@@ -23,7 +23,15 @@ from labram_jax.data.views import Windows
 from labram_jax.errors import InputError, sentence_of
 from labram_jax.evaluation import references
 from labram_jax.evaluation.baseline import fit_band_powers
-from labram_jax.evaluation.predict import check_task, collected, for_evaluation, predictions, window_lengths
+from labram_jax.evaluation.predict import (
+    as_trained,
+    check_task,
+    collected,
+    for_evaluation,
+    predictions,
+    trained_on,
+    window_lengths,
+)
 from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.evaluation.published import published_for
 from labram_jax.evaluation.scoring import Level, score_levels
@@ -81,11 +89,12 @@ def evaluate(
     spectra; an encoder the cross-entropy of hidden codes beside that of the codes' frequencies. On a corpus and in
     windows that a run was trained on, the scores, and a classifier's and the baseline's predictions, are also left in
     the run, for its report. All is computed by this process on its own devices.
+    On the corpus of a training the splits are those of the training, which its configuration may make.
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
-    opened = Corpus.open(corpus)
     variables, values = load_model(checkpoint)
     config = from_dict(values, str(checkpoint))
+    opened = as_trained(config, Corpus.open(corpus))
     data = window_lengths(config, window_seconds, stride_seconds)
     windows, train = _windows(data, opened, split), windows_of(data, [opened], "train")
     seed = config.loop.seed if isinstance(config, StageConfig) else 0
@@ -99,7 +108,9 @@ def evaluate(
         columns, lacking = _self_supervised(checkpoint, config, variables, windows, train, seed)
         levels, notes, tables = [Level("window", len(windows), columns)], [], {}
     evaluation = Evaluation(_title(checkpoint, windows), tuple(levels), (*lacking, *notes), tables)
-    if data != window_lengths(config, None, None) or not _is_run_on(Path(checkpoint), opened):
+    # Not one of its checkpoints, nor an exported model.
+    is_run = (Path(checkpoint) / CONFIG).is_file() and trained_on(config, opened)
+    if not is_run or data != window_lengths(config, None, None):
         return evaluation
     try:
         _leave_in_run(Path(checkpoint), split, evaluation)
@@ -209,15 +220,6 @@ def _check_tokenizer(checkpoint: str | Path, stage: PretrainingStage) -> None:
             f"{checkpoint} predicts the codes of another tokenizer than {stage.config.tokenizer} holds now, so that "
             "its scores would mean nothing: put the one back that it was trained with."
         )
-
-
-def _is_run_on(path: Path, corpus: Corpus) -> bool:
-    """Whether a checkpoint is a run (not one of its checkpoints, nor an exported model) trained on this corpus."""
-    if not (path / CONFIG).is_file():
-        return False
-    config = from_dict(read_json(path / CONFIG), str(path / CONFIG))
-    corpora = config.data.corpora if isinstance(config, StageConfig) else ()
-    return corpus.address in corpora or corpus.path.resolve() in {Path(name).resolve() for name in corpora}
 
 
 def _leave_in_run(run: Path, split: str, evaluation: Evaluation) -> None:

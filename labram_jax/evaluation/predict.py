@@ -15,6 +15,7 @@ from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import evaluation_rows
+from labram_jax.data.splits import with_splits
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
@@ -50,7 +51,7 @@ def predict(
     config = from_dict(values, str(checkpoint))
     if not isinstance(getattr(config, "model", config), ClassifierConfig):
         raise InputError(f"{checkpoint} is no classifier: fine-tune it first, or take its features (labram-jax embed).")
-    opened, data = Corpus.open(corpus), window_lengths(config, window_seconds, stride_seconds)
+    opened, data = as_trained(config, Corpus.open(corpus)), window_lengths(config, window_seconds, stride_seconds)
     windows = [opened.windows(split, data.window_seconds, data.stride_seconds) for split in opened.splits]
     if not any(map(len, windows)):
         raise InputError(f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds.")
@@ -110,6 +111,17 @@ def window_lengths(config: object, window_seconds: int | None, stride_seconds: f
     if window_seconds is None:
         window_seconds, stride_seconds = own.window_seconds, stride_seconds or own.stride_seconds
     return DataConfig(window_seconds=window_seconds, stride_seconds=stride_seconds)
+
+
+def trained_on(config: object, corpus: Corpus) -> bool:
+    """Whether a configuration is that of a training on this corpus."""
+    corpora = config.data.corpora if isinstance(config, StageConfig) else ()
+    return corpus.address in corpora or corpus.path.resolve() in {Path(name).resolve() for name in corpora}
+
+
+def as_trained(config: object, corpus: Corpus) -> Corpus:
+    """The corpus with the splits of the training, where the configuration is that of one on this corpus."""
+    return with_splits(config.data, corpus) if trained_on(config, corpus) else corpus
 
 
 def check_task(checkpoint: str | Path, model: ClassifierConfig, corpus: Corpus) -> None:
