@@ -89,6 +89,16 @@ def huge_encoder(**changes) -> EncoderConfig:
     )
 
 
+SIZES = {"base": base_encoder, "large": large_encoder, "huge": huge_encoder}
+
+
+def size_of(encoder: EncoderConfig) -> str | None:
+    """The name of the published size that an encoder has, if it has one."""
+    sizes = {name: size() for name, size in SIZES.items()}
+    own = (encoder.width, encoder.depth)
+    return next((name for name, size in sizes.items() if (size.width, size.depth) == own), None)
+
+
 @dataclass(frozen=True)
 class QuantizerConfig:
     """The codebook: K codes of dimension d on the unit sphere, moved by an exponential moving average."""

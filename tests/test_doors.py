@@ -14,7 +14,8 @@ STANDARD = frozenset(sys.stdlib_module_names)
 
 # The rooms of `docs/design.md` from the ground up: a module imports from its own room and from those above it here.
 ROOMS = (
-    *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "configfile"),
+    *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "protocol"),
+    "configfile",
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
     *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "demo", "cli", "__main__"),
 )
@@ -29,6 +30,7 @@ PROJECT = {
     "labram_jax.montage": ("labram_jax.contacts", "labram_jax.errors"),
     "labram_jax.metrics": ("labram_jax.errors",),
     "labram_jax.config": ("labram_jax.errors", "labram_jax.montage"),
+    "labram_jax.protocol": ("labram_jax.config", "labram_jax.errors", "labram_jax.tables"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
         *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.jsonfile", "labram_jax.montage"),
@@ -60,6 +62,7 @@ PROJECT = {
     "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),
     "labram_jax.convert.pickled_objects": ("labram_jax.errors",),
     "configs": ("configs", "labram_jax.config"),
+    "configs.benchmarks": ("configs", "labram_jax.config", "labram_jax.protocol", "labram_jax.tables"),
 }
 OUTSIDE = {
     "labram_jax.errors": STANDARD,
@@ -71,6 +74,7 @@ OUTSIDE = {
     "labram_jax.contacts": STANDARD,
     "labram_jax.montage": STANDARD | {"numpy", "jaxtyping"},
     "labram_jax.config": STANDARD,
+    "labram_jax.protocol": STANDARD,
     "labram_jax.configfile": STANDARD,
     "labram_jax.models": (STANDARD | {"numpy", "jax", "flax", "jaxtyping"}) - {"os", "io", "pathlib", "shutil"},
     "labram_jax.data": STANDARD

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from labram_jax.checkpoints.models import load_model
-from labram_jax.config import ClassifierConfig, base_encoder, huge_encoder, large_encoder
+from labram_jax.config import ClassifierConfig, size_of
 from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
@@ -81,10 +81,8 @@ def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, 
 def _published(page: Page, corpora: Sequence[Corpus], model: ClassifierConfig) -> dict[str, dict]:
     """The paper's columns where the one corpus is one of its benchmarks."""
     results = published_for(corpora[0].name) if len(corpora) == 1 else {}
-    sizes = {"base": base_encoder(), "large": large_encoder(), "huge": huge_encoder()}
-    own = (model.encoder.width, model.encoder.depth)
-    same = [name for name, size in sizes.items() if (size.width, size.depth) == own]
-    chosen = {name: results[name] for name in same or ("base",) if name in results}
+    size = size_of(model.encoder) or "base"
+    chosen = {size: results[size]} if size in results else {}
     if chosen:
         page.text(f"Published: {next(iter(chosen.values())).source}.")
     return {f"paper, {name}": result.scores for name, result in chosen.items()}

@@ -1,0 +1,1 @@
+"""One protocol a file: what `labram-jax benchmark` runs, and what others report of it."""
