@@ -28,6 +28,7 @@ USAGE = """usage: labram-jax COMMAND ...
   tokenize TOKENIZER CORPUS             codes of all windows, kept beside the corpus for pretraining
   evaluate CHECKPOINT CORPUS            scores on a split
   predict CHECKPOINT CORPUS OUT         predictions for all windows, as one table
+  benchmark PROTOCOL --corpus DIR       all folds and seeds of a benchmark, beside what is published
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
   convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
   plan CONFIG [--topology v5e:16x16]    compile for devices without having them: memory, step time, levers
@@ -228,6 +229,42 @@ def predict(arguments: Sequence[str]) -> None:
     _call(run, "predict", arguments)
 
 
+def benchmark(arguments: Sequence[str]) -> int:
+    from labram_jax.configfile import load_protocol, protocols
+
+    if not arguments or arguments[0].startswith("-"):
+        raise InputError(
+            "Say which benchmark to run: labram-jax benchmark PROTOCOL --corpus DIR [--checkpoint C] [--mode M ...], "
+            f"where PROTOCOL is a .py file or one of {', '.join(own.name for own in protocols())}."
+        )
+    name, *rest = arguments
+    protocol = load_protocol(name)
+    command = importlib.import_module("labram_jax.benchmark.command")
+
+    def parsed(default: object) -> tuple:
+        def chosen(
+            options: Annotated[command.BenchmarkOptions, tyro.conf.arg(name="")],
+            config: Annotated[type(default), tyro.conf.arg(name="")] = default,
+        ) -> tuple:
+            return options, config
+
+        return _call(chosen, f"benchmark {name}", rest, description=f"{protocol.title}; {protocol.split}.")
+
+    # The model decides which hyperparameters the changes are changes of.
+    options, _ = parsed(protocol.finetuning["base"])
+    start = command.Start.read(options.checkpoint)
+    options, config = parsed(start.recipe(protocol)[0])
+    from labram_jax.runs import keep_compiled
+
+    keep_compiled()
+    found = command.run(protocol, config, start, options)
+    if found is None:
+        print("stopped: the same command goes on where it was")
+        return STOPPED
+    print(f"\n{found}")
+    return 0
+
+
 def embed(arguments: Sequence[str]) -> None:
     def run(
         checkpoint: Positional[Path],
@@ -352,7 +389,7 @@ def _call(function: Callable[..., T], name: str, arguments: Sequence[str], descr
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 if it went well, or one of `labram_jax.errors` with one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = (demo, prepare, train, tokenize, evaluate, predict, embed, convert, plan, inspect, report)
+    commands = (demo, prepare, train, tokenize, evaluate, predict, benchmark, embed, convert, plan, inspect, report)
     commands = {command.__name__: command for command in commands}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)

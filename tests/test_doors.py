@@ -17,7 +17,8 @@ ROOMS = (
     *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "protocol"),
     "configfile",
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
-    *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "demo", "cli", "__main__"),
+    *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "benchmark"),
+    *("demo", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {

@@ -14,13 +14,13 @@ REPORT, FIGURES = "report.md", "figures"
 
 
 class Page:
-    """Collects headings, tables, figures and notes of one run; figures are written at once, the page by `write`.
+    """Collects headings, tables, figures and notes of one run; figures are written at once, the page `name` by `write`.
 
     All of them are given as plain text, in which names of classes and recordings may hold anything.
     """
 
-    def __init__(self, run: Path):
-        self._run, self._parts, self._notes, self._figures = run, [], [], set()
+    def __init__(self, run: Path, name: str = REPORT):
+        self._run, self._name, self._parts, self._notes, self._figures = run, name, [], [], set()
         (run / FIGURES).mkdir(exist_ok=True)
 
     def heading(self, text: str, level: int = 2) -> None:
@@ -56,6 +56,6 @@ class Page:
         parts = list(self._parts)
         if self._notes:
             parts += ["## Left out", "\n".join(f"- {as_markdown(note)}" for note in self._notes)]
-        partial = self._run / f"{REPORT}.partial"
+        partial = self._run / f"{self._name}.partial"
         partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return partial.replace(self._run / REPORT)
+        return partial.replace(self._run / self._name)

@@ -1,0 +1,156 @@
+"""`labram-jax benchmark`: what is asked for, held against the protocol; then all runs, and their results."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from labram_jax.benchmark.modes import changes_of
+from labram_jax.benchmark.results import Results, scored, scored_fold_by_fold
+from labram_jax.benchmark.running import Benchmark
+from labram_jax.benchmark.writing import as_text, write_results
+from labram_jax.checkpoints.digests import model_digest
+from labram_jax.config import ClassifierConfig, FinetuningStageConfig, MaskedModelConfig, size_of
+from labram_jax.configfile import changes, to_dict
+from labram_jax.data.corpus import Corpus
+from labram_jax.data.digest import corpus_digest
+from labram_jax.data.schema import SPLITS
+from labram_jax.errors import InputError
+from labram_jax.evaluation.references import CHANCE
+from labram_jax.jsonfile import read_json, write_json
+from labram_jax.protocol import OwnSplits, Protocol
+from labram_jax.weights import read_model
+
+ASKED = "benchmark.json"
+# The benchmark says these itself.
+_OWN = ("run", "encoder", "trainable", "data.corpora", "loop.seed")
+_OWN_SPLITS = ("data.validation_subjects", "data.test_subjects", "data.time_folds", "data.test_fold")
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What is run, beside the protocol."""
+
+    corpus: str
+    """The prepared corpus, or its address in a bucket."""
+    checkpoint: str = ""
+    """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
+    mode: tuple[str, ...] = ("all",)
+    """What is trained, a readout and amplitude, joined by +: all head+electrodes+amplitude ..."""
+    seeds: int = 5
+    """How many runs of each fold and mode: those of the seeds 0, 1, ..."""
+    out: Path | None = None
+    """Where runs and results go; by default runs/benchmark/PROTOCOL. The same command goes on there."""
+
+    def __post_init__(self):
+        if self.seeds < 1:
+            raise InputError(f"--seeds {self.seeds} must be at least 1.")
+        if not self.mode or len({*self.mode}) < len(self.mode):
+            raise InputError("--mode must name at least one mode, and none twice.")
+        for mode in self.mode:
+            changes_of(mode)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model that runs start from: its digest (empty: from scratch), and its published size, if it has one."""
+
+    digest: str
+    size: str | None
+
+    @classmethod
+    def read(cls, checkpoint: str) -> "Start":
+        """Raises InputError where the checkpoint holds no encoder."""
+        if not checkpoint:
+            return cls("", "base")
+        variables, config = read_model(checkpoint)
+        if not isinstance(config, MaskedModelConfig | ClassifierConfig):
+            raise InputError(f"{checkpoint} holds no encoder: give a run of pretraining or fine-tuning.")
+        return cls(model_digest(variables, to_dict(config)), size_of(config.encoder))
+
+    def recipe(self, protocol: Protocol) -> tuple[FinetuningStageConfig, list[str]]:
+        """The protocol's hyperparameters for this model, and what to tell of them."""
+        if self.size in protocol.finetuning:
+            return protocol.finetuning[self.size], []
+        of = "an encoder of no published size" if self.size is None else f"the size {self.size}"
+        return protocol.finetuning["base"], [f"the protocol has no hyperparameters for {of}: those of base are used"]
+
+
+def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options: BenchmarkOptions) -> str | None:
+    """Trains what is not trained yet, scores everything and writes it; None where it was asked to stop.
+
+    Returns the scores and where the rest is, for a person.
+    `config` is the protocol's recipe for the model, or that with changes. Raises InputError where the corpus is not
+    that of the protocol, and where the folder holds another benchmark.
+    """
+    recipe, notes = start.recipe(protocol)
+    changed = {name: after for name, (_, after) in changes(recipe, config).items()}
+    forbidden = sorted(changed.keys() & {*_OWN, *(() if isinstance(protocol.split, OwnSplits) else _OWN_SPLITS)})
+    if forbidden:
+        raise InputError(
+            f"{', '.join(forbidden)} cannot be changed here: the protocol and --checkpoint, --corpus, --mode, --seeds "
+            "and --out say what it is."
+        )
+    corpus = Corpus.open(options.corpus)
+    _check(protocol, corpus)
+    there = sorted({*corpus.tables.spans["subject"]})
+    data = config.data
+    windows = sum(len(corpus.windows(split, data.window_seconds, data.stride_seconds)) for split in SPLITS)
+    out = options.out or Path("runs") / "benchmark" / protocol.name
+    _claim(out, protocol, config, corpus, start)
+    benchmark = Benchmark(corpus, config, options.checkpoint, protocol.split.folds(there), out)
+    tables = benchmark.tables(options.mode, range(options.seeds))
+    if tables is None:
+        return None
+    results = Results(
+        protocol=protocol,
+        corpus=corpus,
+        checkpoint=options.checkpoint,
+        size=start.size if options.checkpoint else size_of(config.model.encoder),
+        missing=protocol.missing(there),
+        all_windows=windows,
+        changed=changed,
+        notes=[*notes, *benchmark.notes],
+        company=benchmark.company(),
+        modes={mode: scored(by_seed) for mode, by_seed in tables.modes.items()},
+        beside={
+            name: scored_fold_by_fold(own) if name == CHANCE else scored({0: own})
+            for name, own in tables.beside.items()
+        },
+        windows={fold: len(table) for fold, table in tables.modes[options.mode[0]][0].items()},
+        costs=benchmark.costs,
+    )
+    page = write_results(results, out)
+    return f"{as_text(results)}\nwritten to {page}"
+
+
+def _check(protocol: Protocol, corpus: Corpus) -> None:
+    """Raises InputError where a corpus is not the one that the protocol is of."""
+    advice = f"prepare it with `{protocol.prepare}`"
+    if corpus.name != protocol.corpus:
+        raise InputError(f"{corpus.address} is the corpus {corpus.name}, not {protocol.corpus}: {advice}.")
+    if (corpus.classes or ()) != protocol.classes:
+        told = (", ".join(names) or "no classes" for names in (corpus.classes or (), protocol.classes))
+        raise InputError(f"{corpus.address} has {next(told)} where the protocol has {next(told)}: {advice}.")
+    if corpus.info.split_by == "time" and not isinstance(protocol.split, OwnSplits):
+        raise InputError(f"{corpus.address} was split in time, which cuts recordings at other places: {advice}.")
+
+
+def _claim(out: Path, protocol: Protocol, config: FinetuningStageConfig, corpus: Corpus, start: Start) -> None:
+    """Writes down what the folder's runs are made from; raises InputError where it holds runs made otherwise."""
+    asked = {
+        "protocol": protocol.name,
+        "split": str(protocol.split),
+        "corpus": corpus_digest(corpus),
+        "checkpoint": start.digest,
+        "configuration": to_dict(config),
+    }
+    path = out / ASKED
+    if path.is_file():
+        found = read_json(path)
+        plain = json.loads(json.dumps(asked))
+        other = [name for name in asked if found.get(name) != plain[name]]
+        if other:
+            raise InputError(f"{out} holds runs of another {' and '.join(other)}: give another folder with --out.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
