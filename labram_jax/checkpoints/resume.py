@@ -24,11 +24,13 @@ FREE = (
 TOLD = (
     *("loop.epochs", "guard", "compute.dtype", "optimizer.reduce_dtype"),
     *("data.damaged_share", "data.validation_split", "data.test_split"),
-    *("select_by", "start_moments"),
+    *("select_by", "start_moments", "patience"),
 )
 # Would make another training of it, which `--branch-from` begins.
 FIXED = (
-    *("model", "loop.seed", "label_smoothing", "trainable"),
+    *("model", "loop.seed", "label_smoothing", "balance", "standardise_targets"),
+    *("trainable", "last_blocks", "lora_rank", "lora_scale", "penalties"),
+    *("data.validation_subjects", "data.test_subjects", "data.time_folds", "data.test_fold"),
     *("data.weights", "data.train_split", "data.window_seconds", "data.stride_seconds"),
     *("data.batch_rows", "data.patch_slots", "data.segments"),
     *("optimizer.learning_rate", "optimizer.final_learning_rate", "optimizer.warmup_epochs", "optimizer.betas"),
