@@ -1,12 +1,10 @@
 """A model on disk: variables and configuration of a checkpoint or an exported model, with a digest for every array."""
 
-import contextlib
 import errno
 import os
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +116,7 @@ def reading(read: Callable[[], Any], where: Path) -> Any:
     """
     for pause in (*RETRY_PAUSES, None):
         try:
-            with _no_echoes():
-                return read()
+            return read()
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:  # the storage layer raises whatever it likes, a bare Exception among others
@@ -131,20 +128,6 @@ def reading(read: Callable[[], Any], where: Path) -> Any:
             if pause is None or exit_code(failure) != MAY_PASS:
                 raise failure from error
             time.sleep(pause)
-
-
-@contextlib.contextmanager
-def _no_echoes() -> Iterator[None]:
-    """Where a read fails, hides for good what the others say by the page as they find its event loop closed."""
-    before = sys.unraisablehook
-
-    def hook(unraisable) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            before(unraisable)
-
-    sys.unraisablehook = hook
-    yield
-    sys.unraisablehook = before
 
 
 def damage(where: Path, what: str) -> DamageError:

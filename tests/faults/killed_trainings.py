@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def start(command: Callable[[Path], int], run: Path) -> int:
             for stream in (1, 2):
                 os.dup2(said, stream)
             code = command(run)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return child
