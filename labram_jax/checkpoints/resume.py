@@ -6,6 +6,7 @@ A name stands for all fields below it. What is declared nowhere is fixed.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from labram_jax.errors import InputError
@@ -45,6 +46,8 @@ CONTENTS = ("data.corpora", "tokenizer")
 # another best checkpoint tomorrow, which must not stop a job that is started again: another content under the same path
 # is told. Who gives another path to another model wants another training, and gets a sentence.
 STARTS = ("start_from", "encoder")
+# What runs were trained with that were begun before there was such an option, where data now give it another value.
+BEFORE: Mapping[str, Any] = MappingProxyType({"model.target_mean": [], "model.target_scale": []})
 
 
 def check_resumable(
@@ -54,7 +57,8 @@ def check_resumable(
 
     `known` and `inputs` are digests of what the names among `CONTENTS` and `STARTS` stand for, then and now; where one
     of the two lacks them, as checkpoints of earlier versions do, text is compared. Raises InputError at the first
-    difference that would make another training of it. An option that only one of the two knows is no difference.
+    difference that would make another training of it. An option that only one of the two knows is no difference, but
+    those of `BEFORE`.
     """
     notes = []
     for name, before, after in differences(saved, now, known, inputs):
@@ -80,6 +84,7 @@ def differences(
 ) -> list[tuple[str, Any, Any]]:
     """Name, value then and value now of what differs between two written configurations, inputs by their content."""
     saved, now, found = _flat(saved), _flat(json.loads(json.dumps(now))), []
+    saved = {**{name: value for name, value in BEFORE.items() if name in now}, **saved}
     compared = (known or {}).keys() & (inputs or {}).keys()
     for name in sorted(saved, key=lambda name: name not in compared):  # they decide about other fields
         then, there = (known, inputs) if name in compared else (saved, now)

@@ -9,7 +9,7 @@ import pytest
 from sentences import assert_one_sentence, refuses
 
 from labram_jax.checkpoints.resume import CONTENTS, FIXED, FREE, STARTS, TOLD, check_resumable, declared
-from labram_jax.config import STAGES, PretrainingStageConfig, replace
+from labram_jax.config import STAGES, FinetuningStageConfig, PretrainingStageConfig, replace
 from labram_jax.configfile import to_dict
 
 GROUPS = (FREE, TOLD, FIXED, CONTENTS, STARTS)
@@ -63,6 +63,19 @@ def test_another_training_is_another_run():
         resume(**{"optimizer.clip_norm": 1.0})
     with refuses(r"model\.encoder\.depth = 12 .* says 3: set it back to resume, or give another run directory\.$"):
         resume(**{"model.encoder.depth": 3})
+
+
+def test_a_regressor_from_before_targets_were_standardised_goes_on_without():
+    """What its head gives are the targets themselves."""
+    config = FinetuningStageConfig(run="run")
+    saved = json.loads(json.dumps(to_dict(config)))
+    for name in ("target_mean", "target_scale"):
+        del saved["model"][name]
+    del saved["standardise_targets"]
+    assert check_resumable("run", saved, to_dict(config)) == []
+    standardised = replace(config, **{"model.target_mean": (40.0,), "model.target_scale": (10.0,)})
+    with refuses(r"started with model.target_mean = \[\] and the configuration now says \[40.0\]"):
+        check_resumable("run", saved, to_dict(standardised))
 
 
 def test_content_counts_and_not_where_it_lies():
