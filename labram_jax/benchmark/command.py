@@ -96,8 +96,8 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
     data = config.data
     windows = sum(len(corpus.windows(split, data.window_seconds, data.stride_seconds)) for split in SPLITS)
     out = options.out or Path("runs") / "benchmark" / protocol.name
-    _claim(out, protocol, config, corpus, start)
     benchmark = Benchmark(corpus, config, options.checkpoint, protocol.split.folds(there), out)
+    _claim(benchmark, protocol, start)
     tables = benchmark.tables(options.mode, range(options.seeds))
     if tables is None:
         return None
@@ -135,15 +135,18 @@ def _check(protocol: Protocol, corpus: Corpus) -> None:
         raise InputError(f"{corpus.address} was split in time, which cuts recordings at other places: {advice}.")
 
 
-def _claim(out: Path, protocol: Protocol, config: FinetuningStageConfig, corpus: Corpus, start: Start) -> None:
+def _claim(benchmark: Benchmark, protocol: Protocol, start: Start) -> None:
     """Writes down what the folder's runs are made from; raises InputError where it holds runs made otherwise."""
-    asked = {
-        "protocol": protocol.name,
-        "split": str(protocol.split),
-        "corpus": corpus_digest(corpus),
-        "checkpoint": start.digest,
-        "configuration": to_dict(config),
-    }
+    out, asked = (
+        benchmark.out,
+        {
+            "protocol": protocol.name,
+            "folds": {fold.name: dict(fold.data) for fold in benchmark.folds},
+            "corpus": corpus_digest(benchmark.corpus),
+            "checkpoint": start.digest,
+            "configuration": to_dict(benchmark.config),
+        },
+    )
     path = out / ASKED
     if path.is_file():
         found = read_json(path)

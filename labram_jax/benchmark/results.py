@@ -1,7 +1,7 @@
 """Scores of a benchmark's runs: by seed and fold, of all folds together, and held against what others report."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,10 @@ from scipy import stats
 
 from labram_jax.benchmark.running import Company, Cost
 from labram_jax.data.corpus import Corpus
+from labram_jax.evaluation.bootstrap import intervals
 from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.protocol import Protocol, Published, named
-from labram_jax.tables import Spread, over_seeds
+from labram_jax.tables import Interval, Spread, over_seeds
 
 LEVEL = 0.05
 Values = Mapping[str, float]
@@ -24,10 +25,12 @@ class Scored:
     Attributes:
         pooled: by seed, those of the predictions of all folds together.
         folds: by seed and fold.
+        intervals: of the pooled scores of the first seed, over resamples of its test subjects.
     """
 
     pooled: Mapping[int, Values]
     folds: Mapping[int, Mapping[str, Values]]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def over_seeds(self) -> dict[str, Spread | float]:
         """Mean and standard deviation of the pooled scores; plain values of a single seed."""
@@ -120,9 +123,11 @@ class Results:
 
 def scored(tables: Mapping[int, Mapping[str, PredictionTable]]) -> Scored:
     """Scores predictions by seed and fold."""
+    pooled = {seed: _pooled(own.values()) for seed, own in tables.items()}
     return Scored(
-        {seed: _pooled(own.values()).scores().values for seed, own in tables.items()},
+        {seed: table.scores().values for seed, table in pooled.items()},
         {seed: {fold: table.labelled().scores().values for fold, table in own.items()} for seed, own in tables.items()},
+        intervals(next(iter(pooled.values())), seed=0),
     )
 
 

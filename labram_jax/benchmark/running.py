@@ -39,9 +39,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Company:
-    """Who tests in a fold, and who of those who test and of those who validate trains as well."""
+    """Who tests and validates in a fold, and who of them trains as well."""
 
     tests: tuple[str, ...]
+    validates: tuple[str, ...]
     tests_and_trains: tuple[str, ...]
     validates_and_trains: tuple[str, ...]
 
@@ -70,7 +71,12 @@ class Benchmark:
     costs: dict[str, list[Cost]] = field(default_factory=dict)
 
     def tables(self, modes: Sequence[str], seeds: Iterable[int]) -> Tables | None:
-        """Predictions of all test windows by all modes and seeds, and beside them; None where it was asked to stop."""
+        """Predictions of all test windows by all modes and seeds, and beside them; None where it was asked to stop.
+
+        Raises InputError, before anything is trained, where a mode cannot be.
+        """
+        for mode in modes:
+            self.configured(mode, 0, self.folds[0])
         seeds, found = list(seeds), {mode: {seed: {} for seed in seeds} for mode in modes}
         total, number = len(modes) * len(seeds) * len(self.folds), 0
         # Fold by fold within a seed, so that a benchmark that was stopped has whole seeds.
@@ -91,9 +97,9 @@ class Benchmark:
         found = {}
         for fold in self.folds:
             corpus = with_splits(replace(self.config.data, **fold.data), self.corpus)
-            train, own = corpus.subjects("train"), {split: corpus.subjects(split) for split in (_TEST, "validation")}
-            shared = {split: tuple(sorted(subjects & train)) for split, subjects in own.items()}
-            found[fold.name] = Company(tuple(sorted(own[_TEST])), shared[_TEST], shared["validation"])
+            train, tests, validates = (corpus.subjects(split) for split in ("train", _TEST, "validation"))
+            sets = (tests, validates, tests & train, validates & train)
+            found[fold.name] = Company(*(tuple(sorted(own)) for own in sets))
         return found
 
     def configured(self, mode: str, seed: int, fold: Fold) -> FinetuningStageConfig:
@@ -134,7 +140,7 @@ class Benchmark:
             wanted = [name for name in found if fold.name not in found[name]]
             windows, training = (self._windows(data, split) for split in (_TEST, "train"))
             made, notes = stand_beside(own, [windows], [training], wanted)
-            self.notes += [f"{fold.name}: {note}" for note in notes]
+            self.notes += [note for note in notes if note not in self.notes]
             for name, table in made.items():
                 found[name][fold.name] = table
             if BASELINE in made:

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from labram_jax.benchmark.results import LEVEL, Results, Scored
+from labram_jax.evaluation import bootstrap
 from labram_jax.jsonfile import write_json
 from labram_jax.protocol import named
 from labram_jax.reporting.figures.benchmark import beside_published
 from labram_jax.reporting.page import Page
-from labram_jax.tables import Spread, metric_name, text_table
+from labram_jax.tables import Spread, cell, metric_name, text_table
 
 JSON, CSV, PAGE = "results.json", "results.csv", "results.md"
 ALL_FOLDS = "all folds"
+INTERVALS = f"{bootstrap.RESAMPLES:,} resamples of the test subjects, of the first seed"
 
 
 def write_results(results: Results, out: Path) -> Path:
@@ -71,6 +73,7 @@ def _as_plain(scored: Scored) -> dict:
     return {
         "mean": {name: value.mean if isinstance(value, Spread) else value for name, value in over.items()},
         "std": {name: value.std for name, value in over.items() if isinstance(value, Spread)},
+        "intervals": {name: [own.low, own.high] for name, own in scored.intervals.items()},
         "seeds": {str(seed): dict(own) for seed, own in scored.pooled.items()},
         "folds": {str(seed): {fold: dict(one) for fold, one in own.items()} for seed, own in scored.folds.items()},
     }
@@ -95,6 +98,7 @@ def _page(results: Results, out: Path) -> Path:
     page.heading("Scores")
     if several:
         page.text(f"Of the predictions of all {len(results.windows)} folds together; of chance, the mean of the folds.")
+    page.text(f"Mean and standard deviation over seeds; in brackets {bootstrap.LEVEL:.0%} intervals over {INTERVALS}.")
     page.table(*_scores(results, metrics))
     page.figure("scores", _figure(results, metrics), _caption(results, several))
     if results.published:
@@ -108,8 +112,10 @@ def _page(results: Results, out: Path) -> Path:
     page.table(["mode", "seed", *map(metric_name, metrics)], rows)
     if several:
         _folds(page, results, metrics[0])
-    for note in (*protocol.differences, *results.notes):
-        page.note(note)
+    if others := (*protocol.differences, *results.notes):
+        page.heading("What is not as others did it")
+        for sentence in others:
+            page.text(f"{sentence[0].upper()}{sentence[1:]}.")
     return page.write()
 
 
@@ -132,6 +138,8 @@ def _told(results: Results) -> Iterator[str]:
         yield f"No subject who tests trains in the same fold ({len(tested)} test)."
     if leaked := sorted({subject for own in results.company.values() for subject in own.validates_and_trains} - shared):
         yield f"Who validates also trains, so that the best checkpoint is chosen within subjects: {named(leaked)}."
+    if alone := [fold for fold, own in results.company.items() if not own.validates]:
+        yield f"Nobody validates in {named(alone)}, so that the last checkpoint is scored there."
     if results.changed:
         changed = ", ".join(f"{name} {value}" for name, value in results.changed.items())
         yield f"With changed hyperparameters, not the protocol's: {changed}."
@@ -141,15 +149,23 @@ def _told(results: Results) -> Iterator[str]:
 def _scores(results: Results, metrics: list[str]) -> tuple[list[str], list[list[object]]]:
     rows = []
     for mode, scored in results.modes.items():
-        costs, over = results.costs[mode], scored.over_seeds()
+        costs = results.costs[mode]
         seconds = float(np.mean([cost.seconds for cost in costs]))
-        rows.append([mode, *(over.get(name) for name in metrics), costs[0].parameters, f"{seconds:.0f} s"])
+        rows.append([mode, *_cells(scored, metrics), costs[0].parameters, f"{seconds:.0f} s"])
     for name, scored in results.beside.items():
-        over = scored.over_seeds()
-        rows.append([name, *(over.get(metric) for metric in metrics), None, None])
+        rows.append([name, *_cells(scored, metrics), None, None])
     for one in results.published:
         rows.append([one.model, *(one.scores.get(metric) for metric in metrics), None, None])
     return ["", *map(metric_name, metrics), "trained parameters", "a run took"], rows
+
+
+def _cells(scored: Scored, metrics: list[str]) -> list[str]:
+    """Each score with its interval, if it has one."""
+    over, cells = scored.over_seeds(), []
+    for name in metrics:
+        shown = (over.get(name), scored.intervals.get(name))
+        cells.append(" ".join(cell(value) for value in shown if value is not None) or "-")
+    return cells
 
 
 def _compared(page: Page, results: Results) -> None:

@@ -114,6 +114,8 @@ def test_every_seed_is_a_run_that_evaluate_scores_alike_on_the_protocol_s_subjec
     for metric, value in mode["seeds"]["1"].items():
         assert evaluation.columns["fine-tuned"][metric] == pytest.approx(value, rel=1e-5)
         assert evaluation.columns["band powers"][metric] == written["beside"]["band powers"]["mean"][metric]
+    low, high = mode["intervals"]["auroc"]
+    assert low <= mode["seeds"]["0"]["auroc"] <= high and f"[{low:.3f}, {high:.3f}]" in text
     aurocs = [mode["seeds"][seed]["auroc"] for seed in "01"]
     assert mode["mean"]["auroc"] == np.mean(aurocs) and mode["std"]["auroc"] == pytest.approx(np.std(aurocs, ddof=1))
     assert written["beside"]["chance"]["mean"]["auroc"] == 0.5
@@ -154,12 +156,13 @@ def test_published_values_are_withheld_where_the_corpus_is_another(results, tmp_
 
 
 def test_changed_hyperparameters_and_shared_subjects_stand_beside_the_scores(results, tmp_path):
-    company = {"split": Company(("test2", "test3", "test4"), ("test2",), ("test1", "test2"))}
+    company = {"split": Company(("test2", "test3", "test4"), (), ("test2",), ("test1", "test2"))}
     changed = dataclasses.replace(results, changed={"loop.epochs": 2}, company=company)
     text = write_results(changed, tmp_path).read_text()
     assert "With changed hyperparameters, not the protocol's: loop.epochs 2." in text
     assert "Within subjects: 1 of the 3 who test are in the training of the same fold." in text
     assert "Who validates also trains, so that the best checkpoint is chosen within subjects: test1." in text
+    assert "Nobody validates in split, so that the last checkpoint is scored there." in text
 
 
 def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp_path, monkeypatch):
