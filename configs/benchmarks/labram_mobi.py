@@ -18,6 +18,7 @@ METRICS = ("pearson_r", "r2", "rmse")
 WINDOWS = {
     "model.task": "regression",
     "model.outputs": 12,
+    "standardise_targets": False,
     "data.window_seconds": 2,
     "data.patch_slots": 240,
     "data.segments": 2,

@@ -154,7 +154,8 @@ class FinetuningStage(Stage):
     def trainable(self, params: PyTree) -> PyTree | None:
         if self.config.trainable == "all":
             return None
-        tree = {name: jax.tree.map(lambda _, own=name != "encoder": own, part) for name, part in params.items()}
+        fitted = {"head", "amplitude_head"} if self.config.trainable == "probe" else params.keys() - {"encoder"}
+        tree = {name: jax.tree.map(lambda _, own=name in fitted: own, part) for name, part in params.items()}
         if self.config.trainable == "blocks":
             last = np.arange(self.encoder_depth) >= self.encoder_depth - self.config.last_blocks
             blocks = params["encoder"]["blocks"]
