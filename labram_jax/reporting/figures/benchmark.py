@@ -63,5 +63,6 @@ def beside_published(
 
 def _points(axis, values: Sequence[float], place: float, color: str, size: float, alpha: float) -> None:
     """Points around a row, moved aside in turn so that equal values are seen."""
-    aside = 0.12 * (np.arange(len(values)) % 5 - 2) / 2
+    lanes = min(len(values), 5)
+    aside = 0.06 * (np.arange(len(values)) % max(lanes, 1) - (lanes - 1) / 2)
     axis.scatter(values, place + aside, s=size, color=color, alpha=alpha, lw=0, zorder=3)
