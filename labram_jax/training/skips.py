@@ -74,7 +74,7 @@ class Skips:
         self._telemetry.flush()
         counts = Counter()
         for line in read_steps(self._path):
-            counts.update({(window["corpus"], window["recording"]) for window in line["windows"]})
+            counts.update({(window["corpus"], window["recording"]) for window in line.get("windows", ())})
         return ", ".join(f"{recording} of {corpus} ({n} steps)" for (corpus, recording), n in counts.most_common(_MOST))
 
 
