@@ -26,7 +26,7 @@ def test_classes_weigh_the_same_in_what_is_drawn():
 def test_weights_make_a_weighted_mean_and_leave_out_what_has_no_label():
     logits = jnp.array([[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 3.0]]])
     labels = jnp.array([[0, 2, -1, 2]])
-    each = [classification_loss(logits[:, i : i + 1], labels[:, i : i + 1], 0.1) for i in (0, 1, 3)]
+    each = [float(classification_loss(logits[:, i : i + 1], labels[:, i : i + 1], 0.1)) for i in (0, 1, 3)]
     found = classification_loss(logits, labels, 0.1, class_weights=(2.0, 1.0, 0.5))
     assert found == pytest.approx((2 * each[0] + 0.5 * each[1] + 0.5 * each[2]) / 3, rel=1e-5)
     assert classification_loss(logits, labels, 0.1) == pytest.approx(np.mean(each), rel=1e-5)
