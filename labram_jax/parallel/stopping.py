@@ -89,7 +89,7 @@ class StopRequest:
         while self.at_stake and time.monotonic() < deadline:
             if self._over.wait(LOOK_SECONDS):
                 return
-        what = f"no checkpoint within {self._seconds:g} s" if self.at_stake else "before anything was at stake"
+        what = f"no checkpoint within {self._seconds:g} s" if self.at_stake else "while nothing was at stake"
         if not self._over.is_set():
             processes.leave(STOPPED, f"stopped as asked, {what}: the same command goes on from the last checkpoint")
 

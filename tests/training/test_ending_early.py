@@ -47,7 +47,7 @@ def test_before_the_first_step_a_process_ends_at_once(tmp_path):
     begin = toy.signal(signal.SIGTERM)
     code, output = toy.end()
     assert time.monotonic() - begin < 10 and code == 75
-    assert "stopped as asked, before anything was at stake" in output and "Traceback" not in output
+    assert "stopped as asked, while nothing was at stake" in output and "Traceback" not in output
 
 
 def test_a_checkpoint_that_cannot_come_in_time_is_not_waited_for(tmp_path):
