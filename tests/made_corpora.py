@@ -43,6 +43,7 @@ def make_corpus(
     dtype: str = "float16",
     quality: QualityLimits = FINITE_ONLY,
     recordings_per_shard: int = 2,
+    shared_subjects: bool = False,
 ) -> Corpus:
     """Builds the corpus in `folder`; the recordings' files lie beside it."""
     rows = []
@@ -63,7 +64,7 @@ def make_corpus(
     table = CorpusTable(
         folder.name,
         pd.DataFrame(rows, columns=list(COLUMNS)),
-        Split("given"),
+        Split("given", allow_shared_subjects=shared_subjects),
         Recipe(filters=None, quality=quality, dtype=dtype, open=open_made),
         None if classes is None else tuple(classes),
         window_seconds,

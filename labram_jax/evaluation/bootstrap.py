@@ -69,8 +69,10 @@ def _classification(table: PredictionTable, weights: Weights) -> Values:
     gaps = [np.abs(summed(np.where(bins == own, gap, 0))) for own in range(CALIBRATION_BINS)]
     found["calibration_error"] = sum(gaps) / windows
     if binary:
-        found |= _areas(outputs[:, 1], labels, weights, subjects)
-    return found
+        return found | _areas(outputs[:, 1], labels == 1, weights, subjects)
+    areas = np.stack([_areas(outputs[:, own], labels == own, weights, subjects)["auroc"] for own in range(classes)])
+    there = np.isfinite(areas)  # classes that a resample lacks have none
+    return found | {"auroc_ovr": np.where(there, areas, 0).sum(axis=0) / there.sum(axis=0)}
 
 
 def _by_subject(subjects: Int[np.ndarray, "N"], weights: Weights) -> Callable[[np.ndarray], Float[np.ndarray, "R"]]:
@@ -93,11 +95,11 @@ def _of_confusions(counts: Float[np.ndarray, "R classes classes"]) -> Values:
     }
 
 
-def _areas(score: np.ndarray, labels: np.ndarray, weights: Weights, subjects: np.ndarray) -> Values:
+def _areas(score: np.ndarray, positive: np.ndarray, weights: Weights, subjects: np.ndarray) -> Values:
     """Area under the ROC curve by trapezoids, and average precision; thresholds are the values that occur."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.diff(score[order]) != 0, True)  # of the windows of one score
-    positive, subjects = labels[order] == 1, subjects[order]
+    positive, subjects = positive[order], subjects[order]
     auroc, precision = [], []
     step = max(1, _ELEMENTS // len(score))
     for first in range(0, len(weights), step):

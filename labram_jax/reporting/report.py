@@ -100,7 +100,7 @@ def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:
     if run.stage == "tokenizer":
         means = {name: left[name] for name in (MEAN, MEAN_BY_ELECTRODE) if name in left}
         if not means:
-            return {}, " `labram-jax evaluate` tells the losses of the training split's mean spectra: below 1."
+            return {}, " The command evaluate tells the losses of the training split's mean spectra: below 1."
         lines = {}
         for metric in next(iter(means.values())):  # the harder one to beat
             value, name = min((own[metric], name) for name, own in means.items())
@@ -117,7 +117,7 @@ def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:
                 " Dashed: predicting each code by how often it occurs in the training split, on the test split (evenly "
                 f"among {codes:,} codes it would be ln {codes} = {guess:.3f})."
             )
-        note = "`labram-jax evaluate` tells what predicting codes by their frequencies costs, which is less."
+        note = "the command evaluate tells what predicting codes by their frequencies costs, which is less."
         sentence = f" Guessing evenly among {codes:,} codes costs ln {codes} = {guess:.3f}; {note}"
         return {"cross_entropy": (guess, f"guessing evenly: ln {codes} = {guess:.2f}")}, sentence
     return {}, ""

@@ -38,6 +38,9 @@ def test_resamples_without_a_value_are_none_of_the_interval():
     """Each subject has one class: areas have a value where both are drawn, which is half of the resamples of two."""
     three = table([0, 0, 1, 1, 1], [[0.1], [0.3], [0.2], [0.6], [0.9]], "aabbc")
     alone = resampled(three, np.array([[2, 0, 0], [1, 1, 1]]))
+    classes = table([0, 1, 2, 2], np.eye(3)[[0, 1, 2, 0]], "aabb", task="multiclass", classes=())
+    several = resampled(classes, np.array([[2, 0], [0, 2], [1, 1]]))["auroc_ovr"]  # two of three, one alone, all
+    assert several[0] == 1 and np.isnan(several[1]) and several[2] == pytest.approx((5 / 6 + 1 + 0.75) / 3)
     assert np.isnan(alone["auroc"][0]) and np.isnan(alone["auc_pr"][0]) and alone["accuracy"].tolist() == [1, 0.8]
     found = intervals(three, seed=0)
     assert 0.5 <= found["auroc"].low < found["auroc"].high == 1

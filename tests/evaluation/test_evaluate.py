@@ -6,14 +6,14 @@ import shutil
 
 import jax
 import numpy as np
-import pandas as pd
 import pytest
 from made_corpora import MadeRecording, make_corpus
 from sentences import refuses
-from small_runs import CODES, MONTAGES, window, write_corpus
+from small_runs import CODES, MONTAGES, finetuning_config, window, write_corpus
 
 import labram_jax
 from labram_jax.config import ClassifierConfig
+from labram_jax.data.reader import BatchReader
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
 from labram_jax.evaluation.predict import check_task, predict
 from labram_jax.evaluation.predictions import PredictionTable
@@ -71,13 +71,19 @@ def test_recordings_of_one_label_are_scored_by_their_means(run, tmp_path):
 
 
 def test_the_word_stands_beside_scores_within_subjects(run, tmp_path):
-    """Somebody is in all splits, as where time was split."""
-    spans = write_corpus(tmp_path / "within", MONTAGES[:1], {"train": 4, "test": 4}).path / "spans.csv"
-    table = pd.read_csv(spans)
-    table.assign(subject=table["subject"].replace(["train0", "test1"], "somebody")).to_csv(spans, index=False)
-    titles = [str(evaluate(run, spans.parent, split, baseline=False)).splitlines()[0] for split in ("test", "train")]
-    assert titles[0].endswith("of within, test (within subjects: 1 of the 3 of test are also in train)")
+    """Somebody is in both splits, somebody else in one."""
+    recordings = [
+        MadeRecording(f"r{n}", subject, MONTAGES[0], window(4, 2, 40 * np.eye(3)[n % 2], n), [(0, 2, split, n % 2)])
+        for n, (subject, split) in enumerate([("a", "train"), ("b", "train"), ("a", "test"), ("c", "test")])
+    ]
+    options = {"window_seconds": 2, "dtype": "float32", "shared_subjects": True}
+    corpus = make_corpus(tmp_path / "within", recordings, ("slow", "middle"), **options)
+    titles = [str(evaluate(run, corpus.path, split, baseline=False)).splitlines()[0] for split in ("test", "train")]
+    assert titles[0].endswith("of within, test (within subjects: 1 of the 2 of test are also in train)")
     assert titles[1].endswith("of within, train")
+    reader = BatchReader(finetuning_config(tmp_path, [corpus.path]).data, [corpus], 0, masked=False, rows=range(4))
+    told = reader.within_subjects  # before the first step of a run
+    assert told == ["scores of within, test (within subjects: 1 of the 2 of test are also in train)"]
 
 
 def test_scores_are_told_where_nothing_can_be_left(run, corpus):

@@ -59,7 +59,7 @@ def test_what_is_written_is_read(tmp_path):
     with np.load(tmp_path / "out.npz") as arrays:  # without pickles
         assert arrays["recording"].tolist() == ["a,b", 'c"d', "é"]
     np.savez(tmp_path / "old.npz", probabilities=np.zeros(3), labels=np.zeros(3))
-    with refuses("old.npz cannot be read .*: delete it and evaluate the run again"):
+    with refuses("old.npz is damaged .*: delete it and evaluate the run again"):
         PredictionTable.read(tmp_path / "old.npz")
 
 
@@ -108,6 +108,18 @@ def test_chance_knows_the_training_split_alone(alpha_corpus):
     assert (values["auroc"], values["balanced_accuracy"], values["auc_pr"]) == (0.5, 0.5, 0.5)
     levels, _ = score_levels({"model": own, "chance": said}, seed=0)
     assert "chance" not in levels[0].intervals  # it says the same of all windows
+
+
+def test_chance_ties_recordings_of_any_length():
+    """A mean that rounds would rank them."""
+    recordings = np.repeat([*"abcdefg"], range(1, 8))
+    labels = np.repeat([0, 1, 0, 1, 0, 1, 1], range(1, 8))
+    said = table(labels, np.full((28, 1), 0.49), recordings).by("recording")
+    assert said.frame["start_seconds"].tolist() == [0, 2, 6, 12, 20, 30, 42]
+    assert len(np.unique(said.outputs[:, 1])) == 1 and said.scores().values["auroc"] == 0.5
+
+
+def test_chance_of_values_is_their_mean(alpha_corpus):
     vectors = alpha_corpus("reach", label="vector")
     train = vectors.windows("train", 2)
     own = PredictionTable.of(listed([vectors.windows("test", 2)]), np.zeros((12, 2)), "regression", ())

@@ -23,6 +23,7 @@ from labram_jax.config import (
     TokenizerStageConfig,
 )
 from labram_jax.configfile import to_dict
+from labram_jax.data.corpus import open_corpus
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.inference import Tokenizer
@@ -105,7 +106,7 @@ def test_names_from_files_are_text(make_run, alpha_corpus):
     model = ClassifierConfig(encoder=TINY, classes=classes)
     config = FinetuningStageConfig(run="r", model=model, data=DataConfig(corpora=(str(corpus.path),)))
     run = make_run(config, 3, {"loss": 0.7})
-    np.savez(run / "predictions-test.npz", probabilities=np.full((12, 1), 0.5), labels=np.tile([0, 1], 6))
+    left(run, open_corpus(corpus.path), np.full((12, 1), 0.5))
     write_report(run)
     page = (run / "report.md").read_text()
     assert "ROC curve for" in page and "&lt;img src=x" in page and "a\\|b \\`c\\`" in page
@@ -249,14 +250,13 @@ def test_a_damaged_log_is_shown_as_far_as_it_can_be(make_run):
     write_report(run)
 
 
-def test_damaged_predictions_are_refused(make_run, tmp_path):
-    run = make_run(classifier_config(tmp_path / "moved"), 2, {"loss": 0.7})
-    path = run / "predictions-test.npz"
+def test_damaged_predictions_are_refused(tmp_path):
+    path = tmp_path / "predictions-test.npz"
     np.savez(path, probabilities=np.full((12, 1), 0.5), labels=np.zeros(11, int))
     for content in (path.read_bytes(), path.read_bytes()[:300], b"PK\x03\x04", b""):
         path.write_bytes(content)
         with refuses(r"predictions-test\.npz is damaged .*: delete it and evaluate the run again"):
-            report_classifier.read_predictions(Run.open(run), "test")
+            PredictionTable.read(path)
 
 
 def test_values_that_were_not_finite_are_left_out_of_curves(make_run):
