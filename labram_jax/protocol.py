@@ -138,7 +138,7 @@ class Protocol:
         metrics: those that are reported, in their order; `select_by` of the hyperparameters chooses the checkpoint.
         finetuning: windows and hyperparameters, by size of the model; "base" is among them.
         published: what others report.
-        differences: what is not as others did it.
+        differences: what is not as others did it, and what flatters.
     """
 
     name: str

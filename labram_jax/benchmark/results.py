@@ -36,9 +36,9 @@ class Scored:
         """Mean and standard deviation of the pooled scores; plain values of a single seed."""
         return over_seeds(list(self.pooled.values()))
 
-    def over_folds(self, seed: int) -> dict[str, float]:
-        """Mean of each metric over the folds that define it."""
-        return _means(self.folds[seed].values())
+    def over_folds(self) -> dict[str, Spread | float]:
+        """Mean of each metric over the folds that define it; of that, mean and standard deviation over seeds."""
+        return over_seeds([_means(own.values()) for own in self.folds.values()])
 
     def of_fold(self, fold: str) -> dict[str, float]:
         """Mean of each metric of a fold over the seeds."""

@@ -17,7 +17,6 @@ from labram_jax.tables import Spread, cell, metric_name, text_table
 
 JSON, CSV, PAGE = "results.json", "results.csv", "results.md"
 ALL_FOLDS = "all folds"
-INTERVALS = f"{bootstrap.RESAMPLES:,} resamples of the test subjects, of the first seed"
 
 
 def write_results(results: Results, out: Path) -> Path:
@@ -98,7 +97,10 @@ def _page(results: Results, out: Path) -> Path:
     page.heading("Scores")
     if several:
         page.text(f"Of the predictions of all {len(results.windows)} folds together; of chance, the mean of the folds.")
-    page.text(f"Mean and standard deviation over seeds; in brackets {bootstrap.LEVEL:.0%} intervals over {INTERVALS}.")
+    drawn = f"in brackets {bootstrap.LEVEL:.0%} intervals over {bootstrap.RESAMPLES:,} resamples of the test subjects, "
+    bounded = any(own.intervals for own in results.modes.values())
+    told = f"{drawn}of the first seed" if bounded else "no intervals, since all test windows are of one subject"
+    page.text(f"Mean and standard deviation over seeds; {told}.")
     page.table(*_scores(results, metrics))
     page.figure("scores", _figure(results, metrics), _caption(results, several))
     if results.published:
@@ -111,9 +113,9 @@ def _page(results: Results, out: Path) -> Path:
     ]
     page.table(["mode", "seed", *map(metric_name, metrics)], rows)
     if several:
-        _folds(page, results, metrics[0])
+        _folds(page, results, metrics)
     if others := (*protocol.differences, *results.notes):
-        page.heading("What is not as others did it")
+        page.heading("Notes")
         for sentence in others:
             page.text(f"{sentence[0].upper()}{sentence[1:]}.")
     return page.write()
@@ -190,18 +192,16 @@ def _compared(page: Page, results: Results) -> None:
         page.text(source)
 
 
-def _folds(page: Page, results: Results, metric: str) -> None:
-    page.heading(f"Every fold: {metric_name(metric)}, mean over seeds")
+def _folds(page: Page, results: Results, metrics: list[str]) -> None:
     columns = {**results.modes, **results.beside}
+    page.heading("Mean of the folds' own scores, over seeds")
+    means = {name: scored.over_folds() for name, scored in columns.items()}
+    page.table(["", *map(metric_name, metrics)], [[name, *map(own.get, metrics)] for name, own in means.items()])
+    page.heading(f"Every fold: {metric_name(metrics[0])}, mean over seeds")
     rows: list[list[object]] = []
     for fold, count in results.windows.items():
-        scores = (scored.of_fold(fold).get(metric) for scored in columns.values())
+        scores = (scored.of_fold(fold).get(metrics[0]) for scored in columns.values())
         rows.append([fold, named(results.company[fold].tests, 4), count, *scores])
-    means = [
-        float(np.mean([scored.over_folds(seed).get(metric, np.nan) for seed in scored.folds]))
-        for scored in columns.values()
-    ]
-    rows.append(["mean of the folds", "", sum(results.windows.values()), *means])
     page.table(["fold", "who tests", "windows", *columns], rows)
 
 

@@ -188,6 +188,23 @@ def test_corpora_of_something_else_are_refused_with_the_command_that_prepares_th
         run(protocol_of(split=split), recipe, SCRATCH, options)
 
 
+def test_folds_stand_below_the_scores_of_all_of_them_together(results, tmp_path):
+    (split,) = results.company.values()
+    twice = {
+        seed: {"fold-0": own["split"], "fold-1": {"auroc": 0.5}} for seed, own in results.modes["all"].folds.items()
+    }
+    mode = dataclasses.replace(results.modes["all"], folds=twice, intervals={})
+    company, windows = ({f"fold-{number}": of for number in (0, 1)} for of in (split, 12))
+    page = write_results(
+        dataclasses.replace(results, modes={"all": mode}, beside={}, company=company, windows=windows), tmp_path
+    )
+    text = page.read_text()
+    aurocs = [(own["fold-0"]["auroc"] + 0.5) / 2 for own in twice.values()]
+    assert f"| all | {np.mean(aurocs):.4f} ± {np.std(aurocs, ddof=1):.4f} |" in text
+    assert "| fold-1 | test2, validation1, validation2 | 12 | 0.5000 |" in text
+    assert "Of the predictions of all 2 folds together" in text and "no intervals, since" in text
+
+
 def table(outputs, labels, subject: str) -> PredictionTable:
     places = {"corpus": "c", "split": "test", "recording": subject, "subject": subject}
     frame = pd.DataFrame({"start_seconds": np.arange(len(labels), dtype=float)}).assign(**places, label=labels)
@@ -198,7 +215,7 @@ def test_folds_are_scored_together_and_apart():
     """Each fold ranks its windows right, but one of them higher than the other: together they are ranked less well."""
     first, second = table([0.1, 0.2], [0, 1], "s0"), table([0.7, 0.9], [0, 1], "s1")
     found = scored({0: {"fold-0": first, "fold-1": second}})
-    assert found.pooled[0]["auroc"] == 0.75 and found.over_folds(0)["auroc"] == 1
+    assert found.pooled[0]["auroc"] == 0.75 and found.over_folds()["auroc"] == 1
     assert found.of_fold("fold-1")["balanced_accuracy"] == 0.5
     chance = scored_fold_by_fold({"fold-0": table([0.3, 0.3], [0, 1], "s0"), "fold-1": table([0.6, 0.6], [0, 1], "s1")})
     assert chance.pooled[0]["auroc"] == 0.5
