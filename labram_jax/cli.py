@@ -252,7 +252,7 @@ def benchmark(arguments: Sequence[str]) -> int:
 
     # The model decides which hyperparameters the changes are changes of.
     options, _ = parsed(protocol.finetuning["base"])
-    start = command.Start.read(options.checkpoint)
+    start = command.Start.read(protocol, options)
     options, config = parsed(start.recipe(protocol)[0])
     from labram_jax.runs import keep_compiled
 

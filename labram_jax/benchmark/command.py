@@ -1,6 +1,7 @@
 """`labram-jax benchmark`: what is asked for, held against the protocol; then all runs, and their results."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from labram_jax.data.schema import SPLITS
 from labram_jax.errors import InputError
 from labram_jax.evaluation.references import CHANCE
 from labram_jax.jsonfile import read_json, write_json
-from labram_jax.protocol import OwnSplits, Protocol
+from labram_jax.protocol import Fold, OwnSplits, Protocol
 from labram_jax.weights import read_model
 
 ASKED = "benchmark.json"
@@ -33,7 +34,8 @@ class BenchmarkOptions:
     corpus: str
     """The prepared corpus, or its address in a bucket."""
     checkpoint: str = ""
-    """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
+    """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch. {fold}
+    in it stands for the fold's name, where every fold has an encoder of its own."""
     mode: tuple[str, ...] = ("all",)
     """What is trained, a readout and amplitude, joined by +: all head+electrodes+amplitude ..."""
     seeds: int = 5
@@ -52,20 +54,34 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True)
 class Start:
-    """The model that runs start from: its digest (empty: from scratch), and its published size, if it has one."""
+    """What all runs start from.
 
-    digest: str
+    Attributes:
+        corpus: that of the protocol.
+        folds: the protocol's, of who is in the corpus.
+        checkpoints, digests: of the encoder of each fold, by its name; empty texts where it starts from scratch.
+        size: published size of the encoders, if they have one.
+    """
+
+    corpus: Corpus
+    folds: tuple[Fold, ...]
+    checkpoints: Mapping[str, str]
+    digests: Mapping[str, str]
     size: str | None
 
     @classmethod
-    def read(cls, checkpoint: str) -> "Start":
-        """Raises InputError where the checkpoint holds no encoder."""
-        if not checkpoint:
-            return cls("", "base")
-        variables, config = read_model(checkpoint)
-        if not isinstance(config, MaskedModelConfig | ClassifierConfig):
-            raise InputError(f"{checkpoint} holds no encoder: give a run of pretraining or fine-tuning.")
-        return cls(model_digest(variables, to_dict(config)), size_of(config.encoder))
+    def read(cls, protocol: Protocol, options: BenchmarkOptions) -> "Start":
+        """Raises InputError where the corpus is not that of the protocol, and for checkpoints without an encoder."""
+        corpus = Corpus.open(options.corpus)
+        _check(protocol, corpus)
+        folds = tuple(protocol.split.folds(sorted({*corpus.tables.spans["subject"]})))
+        checkpoints = {fold.name: options.checkpoint.replace("{fold}", fold.name) for fold in folds}
+        found = {path: _encoder(path) for path in dict.fromkeys(checkpoints.values())}
+        sizes = {size for _, size in found.values()}
+        if len(sizes) > 1:
+            raise InputError(f"The encoders {options.checkpoint} are of several sizes: give those of one.")
+        digests = {fold: found[path][0] for fold, path in checkpoints.items()}
+        return cls(corpus, folds, checkpoints, digests, sizes.pop())
 
     def recipe(self, protocol: Protocol) -> tuple[FinetuningStageConfig, list[str]]:
         """The protocol's hyperparameters for this model, and what to tell of them."""
@@ -79,8 +95,8 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
     """Trains what is not trained yet, scores everything and writes it; None where it was asked to stop.
 
     Returns the scores and where the rest is, for a person.
-    `config` is the protocol's recipe for the model, or that with changes. Raises InputError where the corpus is not
-    that of the protocol, and where the folder holds another benchmark.
+    `config` is the protocol's recipe for the model, or that with changed hyperparameters. Raises InputError for other
+    changes, and where the folder holds another benchmark.
     """
     recipe, notes = start.recipe(protocol)
     changed = {name: after for name, (_, after) in changes(recipe, config).items()}
@@ -90,13 +106,10 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
             f"{', '.join(forbidden)} cannot be changed here: the protocol and --checkpoint, --corpus, --mode, --seeds "
             "and --out say what it is."
         )
-    corpus = Corpus.open(options.corpus)
-    _check(protocol, corpus)
-    there = sorted({*corpus.tables.spans["subject"]})
-    data = config.data
+    corpus, data = start.corpus, config.data
     windows = sum(len(corpus.windows(split, data.window_seconds, data.stride_seconds)) for split in SPLITS)
     out = options.out or Path("runs") / "benchmark" / protocol.name
-    benchmark = Benchmark(corpus, config, options.checkpoint, protocol.split.folds(there), out)
+    benchmark = Benchmark(corpus, config, start.checkpoints, start.folds, out)
     _claim(benchmark, protocol, start)
     tables = benchmark.tables(options.mode, range(options.seeds))
     if tables is None:
@@ -106,7 +119,7 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
         corpus=corpus,
         checkpoint=options.checkpoint,
         size=start.size if options.checkpoint else size_of(config.model.encoder),
-        missing=protocol.missing(there),
+        missing=protocol.missing([*corpus.tables.spans["subject"]]),
         all_windows=windows,
         changed=changed,
         notes=[*notes, *benchmark.notes],
@@ -121,6 +134,16 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
     )
     page = write_results(results, out)
     return f"{as_text(results)}\nwritten to {page}"
+
+
+def _encoder(checkpoint: str) -> tuple[str, str | None]:
+    """The digest and the published size of a checkpoint; of none, what starts from scratch."""
+    if not checkpoint:
+        return "", "base"
+    variables, config = read_model(checkpoint)
+    if not isinstance(config, MaskedModelConfig | ClassifierConfig):
+        raise InputError(f"{checkpoint} holds no encoder: give a run of pretraining or fine-tuning.")
+    return model_digest(variables, to_dict(config)), size_of(config.encoder)
 
 
 def _check(protocol: Protocol, corpus: Corpus) -> None:
@@ -143,7 +166,7 @@ def _claim(benchmark: Benchmark, protocol: Protocol, start: Start) -> None:
             "protocol": protocol.name,
             "folds": {fold.name: dict(fold.data) for fold in benchmark.folds},
             "corpus": corpus_digest(benchmark.corpus),
-            "checkpoint": start.digest,
+            "checkpoints": dict(start.digests),
             "configuration": to_dict(benchmark.config),
         },
     )

@@ -57,14 +57,14 @@ class Tables:
 
 @dataclass
 class Benchmark:
-    """All runs below a folder; those that are done are not run again.
+    """All runs below a folder, from the checkpoint of each fold; those that are done are not run again.
 
     `notes` and `costs` (by mode, of every run) are gathered while `tables` works.
     """
 
     corpus: Corpus
     config: FinetuningStageConfig
-    checkpoint: str
+    checkpoints: Mapping[str, str]
     folds: Sequence[Fold]
     out: Path
     notes: list[str] = field(default_factory=list)
@@ -106,7 +106,8 @@ class Benchmark:
         """The configuration of one run."""
         run = self.out / mode / fold.name / f"seed-{seed}"
         split = {f"data.{name}": value for name, value in fold.data.items()}
-        own = {"run": str(run), "encoder": self.checkpoint, "data.corpora": (self.corpus.address,), "loop.seed": seed}
+        corpora, encoder = (self.corpus.address,), self.checkpoints[fold.name]
+        own = {"run": str(run), "encoder": encoder, "data.corpora": corpora, "loop.seed": seed}
         return replace(self.config, **own, **split, **changes_of(mode))
 
     def _predicted(self, mode: str, seed: int, fold: Fold) -> PredictionTable | None:

@@ -20,15 +20,14 @@ from labram_jax.benchmark.modes import changes_of
 from labram_jax.benchmark.results import compare, scored, scored_fold_by_fold
 from labram_jax.benchmark.running import Company
 from labram_jax.benchmark.writing import write_results
-from labram_jax.config import replace
+from labram_jax.config import MaskedModelConfig, base_encoder, large_encoder, replace
 from labram_jax.configfile import load_protocol
 from labram_jax.errors import MISTAKE
 from labram_jax.evaluation.evaluate import evaluate
 from labram_jax.evaluation.predictions import PredictionTable
-from labram_jax.protocol import Protocol, Published, SubjectLists
+from labram_jax.protocol import Protocol, Published, SubjectFolds, SubjectLists
 from labram_jax.tables import Spread
 
-SCRATCH = Start("", "base")
 LISTS = SubjectLists(
     ("train0", "train1", "test0", "test1"), ("validation0", "train2"), ("test2", "validation1", "validation2")
 )
@@ -42,6 +41,10 @@ def protocol_of(run: str = "x", **fields) -> Protocol:
         name="small", title="Slow or middle", corpus="small", prepare="by hand", classes=("slow", "middle"),
         metrics=("auroc", "balanced_accuracy"), finetuning={"base": config}, **fields,
     )  # fmt: skip
+
+
+def go(protocol: Protocol, config, options: BenchmarkOptions) -> str | None:
+    return run(protocol, config, Start.read(protocol, options), options)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +91,10 @@ def done(small, compiled_once, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "train", killed_in_the_second)
         with pytest.raises(KeyboardInterrupt):
-            run(protocol_of(), protocol_of().finetuning["base"], SCRATCH, options)
+            go(protocol_of(), protocol_of().finetuning["base"], options)
         assert not (out / "results.json").exists()
         patch.setattr(running, "train", counted)
-        text = run(protocol_of(), protocol_of().finetuning["base"], SCRATCH, options)
+        text = go(protocol_of(), protocol_of().finetuning["base"], options)
     assert trained == [str(out / "all" / "split" / f"seed-{seed}") for seed in (0, 1)]
     return out, options, text
 
@@ -102,7 +105,7 @@ def results(done, monkeypatch):
     found = []
     monkeypatch.setattr(running, "train", None)
     monkeypatch.setattr(command, "write_results", lambda results, out: found.append(results))
-    run(protocol_of(), protocol_of().finetuning["base"], SCRATCH, done[1])
+    go(protocol_of(), protocol_of().finetuning["base"], done[1])
     return found[0]
 
 
@@ -169,23 +172,23 @@ def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp
     _, options, _ = done
     recipe = protocol_of().finetuning["base"]
     with refuses("holds runs of another configuration: give another folder"):
-        run(protocol_of(), replace(recipe, **{"loop.epochs": 2}), SCRATCH, options)
+        go(protocol_of(), replace(recipe, **{"loop.epochs": 2}), options)
     with refuses("data.test_subjects, loop.seed cannot be changed here"):
-        run(protocol_of(), replace(recipe, **{"loop.seed": 3, "data.test_subjects": ("a",)}), SCRATCH, options)
+        go(protocol_of(), replace(recipe, **{"loop.seed": 3, "data.test_subjects": ("a",)}), options)
     monkeypatch.setattr(running, "train", lambda config: dataclasses.make_dataclass("Stopped", ["finished"])(False))
-    assert run(protocol_of(), recipe, SCRATCH, dataclasses.replace(options, out=tmp_path)) is None
+    assert go(protocol_of(), recipe, dataclasses.replace(options, out=tmp_path)) is None
     assert [path.name for path in tmp_path.iterdir()] == ["benchmark.json"]
 
 
 def test_corpora_of_something_else_are_refused_with_the_command_that_prepares_the_right_one(small, tmp_path):
     options, recipe = BenchmarkOptions(str(small.path), out=tmp_path), protocol_of().finetuning["base"]
     with refuses("is the corpus small, not other: prepare it with `by hand`"):
-        run(dataclasses.replace(protocol_of(), corpus="other"), recipe, SCRATCH, options)
+        go(dataclasses.replace(protocol_of(), corpus="other"), recipe, options)
     with refuses("has slow, middle where the protocol has middle, slow"):
-        run(dataclasses.replace(protocol_of(), classes=("middle", "slow")), recipe, SCRATCH, options)
+        go(dataclasses.replace(protocol_of(), classes=("middle", "slow")), recipe, options)
     with refuses("does not know test1: prepare the corpus without"):
         split = SubjectLists(LISTS.train[:3], LISTS.validation, LISTS.test)
-        run(protocol_of(split=split), recipe, SCRATCH, options)
+        go(protocol_of(split=split), recipe, options)
 
 
 def test_folds_stand_below_the_scores_of_all_of_them_together(results, tmp_path):
@@ -203,6 +206,21 @@ def test_folds_stand_below_the_scores_of_all_of_them_together(results, tmp_path)
     assert f"| all | {np.mean(aurocs):.4f} ± {np.std(aurocs, ddof=1):.4f} |" in text
     assert "| fold-1 | test2, validation1, validation2 | 12 | 0.5000 |" in text
     assert "Of the predictions of all 2 folds together" in text and "no intervals, since" in text
+
+
+def test_every_fold_may_have_an_encoder_of_its_own(small, tmp_path, monkeypatch):
+    """As where it was pretrained on those who train in the fold."""
+    encoders = {f"runs/fold-{number}": MaskedModelConfig(base_encoder()) for number in range(3)}
+    monkeypatch.setattr(command, "read_model", lambda path: ({"params": {"path": np.array(len(path))}}, encoders[path]))
+    protocol, options = protocol_of(split=SubjectFolds(3)), BenchmarkOptions(str(small.path), "runs/{fold}")
+    start = Start.read(protocol, options)
+    assert start.size == "base" and start.digests.keys() == {"fold-0", "fold-1", "fold-2"}
+    benchmark = running.Benchmark(small, protocol.finetuning["base"], start.checkpoints, start.folds, tmp_path)
+    assert benchmark.configured("head", 4, start.folds[1]).encoder == "runs/fold-1"
+    assert benchmark.configured("head", 4, start.folds[1]).data.test_subjects == start.folds[1].data["test_subjects"]
+    encoders["runs/fold-2"] = MaskedModelConfig(large_encoder())
+    with refuses("encoders runs/{fold} are of several sizes"):
+        Start.read(protocol, options)
 
 
 def table(outputs, labels, subject: str) -> PredictionTable:
@@ -244,16 +262,17 @@ def test_modes_say_what_is_trained_and_what_the_head_sees():
 
 def test_hyperparameters_are_those_of_the_model_s_size_and_take_changes(tmp_path, monkeypatch, capsys):
     tuab, asked = load_protocol("labram-tuab"), []
-    assert Start("d", "large").recipe(tuab) == (tuab.finetuning["large"], [])
-    assert Start("d", None).recipe(tuab)[1] == [
+    large, other = (Start(None, (), {}, {}, size) for size in ("large", None))
+    assert large.recipe(tuab) == (tuab.finetuning["large"], [])
+    assert other.recipe(tuab)[1] == [
         "the protocol has no hyperparameters for an encoder of no published size: those of base are used"
     ]
-    monkeypatch.setattr(command.Start, "read", lambda checkpoint: Start("d", "large"))
+    monkeypatch.setattr(command.Start, "read", lambda protocol, options: large)
     monkeypatch.setattr(command, "run", lambda *given: asked.append(given))
     arguments = ["labram-tuab", "--corpus", "c", "--checkpoint", "m", "--mode", "all", "head", "--loop.epochs", "2"]
     cli.main(["benchmark", *arguments])
     _, config, start, options = asked[0]
-    assert config == replace(tuab.finetuning["large"], **{"loop.epochs": 2.0}) and start.size == "large"
+    assert config == replace(tuab.finetuning["large"], **{"loop.epochs": 2.0}) and start is large
     assert options == BenchmarkOptions("c", "m", ("all", "head"))
     assert cli.main(["benchmark", "labram-tuap", "--corpus", "c"]) == MISTAKE
     assert "no protocol 'labram-tuap'" in capsys.readouterr().err
