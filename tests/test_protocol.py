@@ -46,7 +46,8 @@ def test_hyperparameters_of_published_protocols_are_those_of_the_configurations(
 
 
 def test_what_is_published_of_a_corpus_is_that_of_its_own_splits():
-    assert str(published_for("TUAB")["huge"].scores["auroc"]) == "0.9162 ± 0.0016"
+    assert str(published_for("TUAB")["LaBraM-Huge"].scores["auroc"]) == "0.9162 ± 0.0016"
+    assert [one.source[:6] for one in published_for("seedv").values() if one.size == "base"] == ["LaBraM", "CBraMo"]
     assert published_for("eegmat") == {}
 
 

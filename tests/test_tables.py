@@ -46,6 +46,6 @@ def test_seeds_give_mean_and_sample_deviation():
 
 
 def test_published_results_of_a_benchmark():
-    base = published_for("TUAB")["base"]
+    base = published_for("TUAB")["LaBraM-Base"]
     assert str(base.scores["auroc"]) == "0.9022 ± 0.0009"
     assert published_for("eegmat") == {}

@@ -33,7 +33,7 @@ from labram_jax.evaluation.predict import (
     window_lengths,
 )
 from labram_jax.evaluation.predictions import PredictionTable
-from labram_jax.evaluation.published import published_for
+from labram_jax.evaluation.published import COLUMN, published_for
 from labram_jax.evaluation.scoring import Level, score_levels
 from labram_jax.inference import Tokenizer
 from labram_jax.jsonfile import read_json, write_json
@@ -102,7 +102,7 @@ def evaluate(
         check_task(checkpoint, getattr(config, "model", config), opened)
         tables, lacking = _classifier_tables(config, variables, windows, train, baseline)
         levels, notes = score_levels(tables, seed)
-        papers = {f"paper, {name}": result.scores for name, result in published_for(opened.name).items()}
+        papers = {f"{COLUMN}{name}": result.scores for name, result in published_for(opened.name).items()}
         levels[0] = dataclasses.replace(levels[0], columns={**levels[0].columns, **papers})
     else:
         columns, lacking = _self_supervised(checkpoint, config, variables, windows, train, seed)
@@ -226,7 +226,7 @@ def _leave_in_run(run: Path, split: str, evaluation: Evaluation) -> None:
     """Adds the columns to scores.json, under their split, and writes the tables of predictions."""
     path = run / SCORES
     scores = read_json(path) if path.is_file() else {}
-    computed = {name: dict(own) for name, own in evaluation.columns.items() if not name.startswith("paper")}
+    computed = {name: dict(own) for name, own in evaluation.columns.items() if not name.startswith(COLUMN)}
     write_json(path, scores | {split: computed})
     for name, stem in PREDICTIONS.items():
         if name in evaluation.tables:

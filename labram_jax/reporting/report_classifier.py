@@ -15,7 +15,7 @@ from labram_jax.evaluation.baseline import BANDS_HZ, read_powers, shared_electro
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
 from labram_jax.evaluation.predict import predictions
 from labram_jax.evaluation.predictions import PredictionTable
-from labram_jax.evaluation.published import published_for
+from labram_jax.evaluation.published import COLUMN, published_for
 from labram_jax.evaluation.references import CHANCE
 from labram_jax.evaluation.scoring import score_levels
 from labram_jax.reporting.figures import scalp, scores
@@ -81,11 +81,10 @@ def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, 
 def _published(page: Page, corpora: Sequence[Corpus], model: ClassifierConfig) -> dict[str, dict]:
     """The paper's columns where the one corpus is one of its benchmarks."""
     results = published_for(corpora[0].name) if len(corpora) == 1 else {}
-    size = size_of(model.encoder) or "base"
-    chosen = {size: results[size]} if size in results else {}
-    if chosen:
-        page.text(f"Published: {next(iter(chosen.values())).source}.")
-    return {f"paper, {name}": result.scores for name, result in chosen.items()}
+    chosen = {name: result for name, result in results.items() if result.size == (size_of(model.encoder) or "base")}
+    for source in dict.fromkeys(result.source for result in chosen.values()):
+        page.text(f"Published: {source}.")
+    return {f"{COLUMN}{name}": result.scores for name, result in chosen.items()}
 
 
 def _figures(page: Page, tables: Mapping[str, PredictionTable], columns: Mapping[str, Mapping[str, object]]) -> None:

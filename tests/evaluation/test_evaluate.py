@@ -120,7 +120,10 @@ def test_a_checkpoint_alone_is_scored_and_nothing_left_in_it(run, corpus):
 def test_the_paper_stands_beside_its_benchmarks(run, tmp_path):
     tuab = write_corpus(tmp_path / "tuab", MONTAGES[:1], {"test": 4})
     evaluation = evaluate(run, tuab.path, baseline=False)
-    assert list(evaluation.columns) == ["fine-tuned", "paper, base", "paper, large", "paper, huge"]
+    assert list(evaluation.columns) == [
+        "fine-tuned",
+        *(f"published, LaBraM-{size}" for size in ("Base", "Large", "Huge")),
+    ]
     assert "chance: no scores (There are no windows in the split 'train')" in str(evaluation)
     assert "0.9022 ± 0.0009" in str(evaluation)
 
