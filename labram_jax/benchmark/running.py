@@ -115,7 +115,8 @@ class Benchmark:
         config = self.configured(mode, seed, fold)
         run = Path(config.run)
         path = run / f"{PREDICTIONS[MODEL]}-{_TEST}.npz"
-        if not path.is_file():
+        # Of a run that is still training, `evaluate` may have left predictions too.
+        if not (path.is_file() and (run / COST).is_file()):
             windows = self._windows(config.data, _TEST)
             if not len(windows):
                 raise InputError(f"{fold.name} of {self.corpus.address} has no windows to test: prepare more of it.")

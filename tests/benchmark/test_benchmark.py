@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -178,6 +179,11 @@ def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp
     monkeypatch.setattr(running, "train", lambda config: dataclasses.make_dataclass("Stopped", ["finished"])(False))
     assert go(protocol_of(), recipe, dataclasses.replace(options, out=tmp_path)) is None
     assert [path.name for path in tmp_path.iterdir()] == ["benchmark.json"]
+    # Predictions that `evaluate` made of a run in the midst of its training do not end it.
+    half = tmp_path / "all" / "split" / "seed-0"
+    half.mkdir(parents=True)
+    shutil.copy(done[0] / "all" / "split" / "seed-0" / "predictions-test.npz", half)
+    assert go(protocol_of(), recipe, dataclasses.replace(options, out=tmp_path)) is None
 
 
 def test_corpora_of_something_else_are_refused_with_the_command_that_prepares_the_right_one(small, tmp_path):
