@@ -7,7 +7,6 @@ process works them out on its own devices, when a model is evaluated and not whi
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,7 +27,6 @@ MEAN, MEAN_BY_ELECTRODE = "mean spectrum", "mean spectrum of each electrode"
 FREQUENCIES, CHANCE = "code frequencies", "chance"
 _ROWS = len(ELECTRODES) + 1  # of the electrode embedding, of which the class token has one
 _SPECTRA = ("amplitude_loss", "phase_loss")
-_standardised = jax.jit(spectral_targets)
 
 
 class SpectralSums(NamedTuple):
@@ -45,7 +43,9 @@ def spectral_sums(windows: Iterable[WindowSet]) -> SpectralSums:
     for own in windows:
         seconds = own.eeg.shape[-1] // PATCH_SAMPLES
         good = np.repeat(~own.bad, seconds, axis=1)
-        targets = _standardised(model_units(jnp.asarray(patches(own.eeg))), jnp.asarray(good, jnp.float32)[..., None])
+        targets = spectral_targets(
+            model_units(jnp.asarray(patches(own.eeg))), jnp.asarray(good, jnp.float32)[..., None]
+        )
         rows = np.repeat(electrode_ids(own.electrodes), seconds)
         np.add.at(count, rows, good.sum(axis=0))
         for part, values in enumerate(targets):
