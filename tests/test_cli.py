@@ -15,6 +15,7 @@ from sentences import assert_one_sentence
 from small_runs import MONTAGES, write_corpus
 
 from labram_jax import cli
+from labram_jax.commands import models
 
 COMMANDS = ("demo", "prepare", "train", "tokenize", "evaluate", "predict", "embed", "convert", "inspect", "report")
 
@@ -194,7 +195,7 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys):
     def inspect(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "inspect", inspect)
+    monkeypatch.setattr(models, "inspect", inspect)
     assert cli.main(["inspect", "x"]) == 130
     assert complaint(capsys.readouterr().err) == "interrupted"
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labram_jax.cli import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("labram_jax", "data_prep", "configs")
 STANDARD = frozenset(sys.stdlib_module_names)
@@ -18,7 +20,7 @@ ROOMS = (
     "configfile",
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
     *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "benchmark"),
-    *("demo", "cli", "__main__"),
+    *("demo", "commands", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {
@@ -175,8 +177,9 @@ def test_preparing_never_loads_jax():
 
 
 def test_the_package_and_its_command_open_at_once():
-    """`labram-jax --help` must not wait for what only its commands need."""
-    loaded = loaded_after("labram_jax", "labram_jax.cli", "labram_jax.configfile")
+    """`labram-jax --help`, and that of each command, must not wait for what only the commands themselves need."""
+    commands = [f"labram_jax.commands.{room}" for room in set(COMMANDS.values())]
+    loaded = loaded_after("labram_jax", "labram_jax.cli", *commands, "labram_jax.configfile")
     slow = {"jax", "flax", "mne", "tensorflow_datasets", "grain", "matplotlib", "scipy", "sklearn", "data_prep"}
     assert "tyro" in loaded and not loaded & slow
 

@@ -1,0 +1,197 @@
+"""What is done with a model that is trained, and `inspect`, which also looks into recordings and corpora."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from labram_jax.commands.calling import call
+
+
+def tokenize(arguments: Sequence[str]) -> None:
+    def run(
+        tokenizer: Positional[str],
+        corpus: Positional[str],
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
+        """Keep the codes of all windows of a corpus beside it, so that pretraining need not label them at every step.
+
+        Pretraining with this tokenizer, these windows and this compute.dtype finds them by itself. A call that was
+        stopped goes on where it was.
+
+        Args:
+            tokenizer: a run (its best checkpoint), a checkpoint, an exported model, or a file of PyTorch.
+            corpus: a corpus made by `labram-jax prepare`.
+            window_seconds: data.window_seconds of the pretraining; by default the window of the corpus' protocol, or
+                that which makes about 256 patches.
+            stride_seconds: data.stride_seconds of the pretraining; by default the window's length.
+            dtype: compute.dtype of the pretraining.
+        """
+        from labram_jax.evaluation.tokenize import tokenize as keep
+        from labram_jax.parallel import processes
+
+        with processes.joined():
+            print(keep(tokenizer, corpus, window_seconds, stride_seconds, dtype))
+
+    call(run, "tokenize", arguments)
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    def run(
+        checkpoint: Positional[Path],
+        corpus: Positional[str],
+        also: tuple[Path, ...] = (),
+        split: Literal["train", "validation", "test"] = "test",
+        baseline: bool = True,
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+    ) -> None:
+        """Score a model on a split of a corpus, beside what is reached without it.
+
+        Classifiers are scored per window, per recording and per subject, with 95 % intervals over subjects, beside a
+        band-power regression and chance; their predictions are left in the run as one table (.npz and .csv).
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
+            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
+            also: runs that differ in their seed alone; scores become mean and standard deviation.
+            split: which windows.
+            baseline: also fit a band-power regression to the corpus' training split (classifiers).
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
+            stride_seconds: from the start of one window to the next; by default as the model was trained, or the
+                window's length where that is given.
+        """
+        from labram_jax.evaluation.evaluate import evaluate_seeds
+        from labram_jax.runs import keep_compiled
+
+        keep_compiled()
+        print(evaluate_seeds([checkpoint, *also], corpus, split, baseline, window_seconds, stride_seconds))
+
+    call(run, "evaluate", arguments)
+
+
+def predict(arguments: Sequence[str]) -> None:
+    def run(
+        checkpoint: Positional[Path],
+        corpus: Positional[str],
+        out: Positional[Path],
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+    ) -> None:
+        """Write a classifier's predictions for all windows of a corpus as one table, with or without labels.
+
+        A line a window: corpus, split, recording, subject, start, label, and the probability of each class.
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
+            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
+            out: the .npz file to write, one array a column; a .csv file of the same name is written beside it.
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
+            stride_seconds: from the start of one window to the next; by default as the model was trained, or the
+                window's length where that is given.
+        """
+        from labram_jax.evaluation.predict import predict
+        from labram_jax.runs import keep_compiled
+
+        keep_compiled()
+        print(predict(checkpoint, corpus, out, window_seconds, stride_seconds))
+
+    call(run, "predict", arguments)
+
+
+def embed(arguments: Sequence[str]) -> None:
+    def run(
+        checkpoint: Positional[Path],
+        source: Positional[Path],
+        out: Positional[Path],
+        pool: Literal["mean", "class_token", "none"] = "mean",
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+        notch: float | None = 50.0,
+    ) -> None:
+        """Write features of a corpus or a recording to a .npz file (of a tokenizer: codes).
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
+            source: a corpus, or one recording in any format that MNE reads.
+            out: the file to write.
+            pool: one vector a window (mean, class_token), or one a patch (none).
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default that of the corpus' protocol, or
+                that which makes about 256 patches.
+            stride_seconds: from the start of one window to the next; by default the window's length.
+            notch: mains frequency to take out of a recording in Hz, or None.
+        """
+        from labram_jax.evaluation.embed import embed
+        from labram_jax.runs import keep_compiled
+
+        keep_compiled()
+        shapes = embed(
+            checkpoint,
+            source,
+            out,
+            pool=pool,
+            window_seconds=window_seconds,
+            stride_seconds=stride_seconds,
+            notch=notch,
+        )
+        for name, shape in shapes.items():
+            print(f"{name}: {' x '.join(map(str, shape))}")
+        print(f"written to {out}")
+
+    call(run, "embed", arguments)
+
+
+def convert(arguments: Sequence[str]) -> None:
+    def run(
+        source: Positional[Path],
+        dest: Positional[Path],
+        to: Literal["auto", "jax", "official", "braindecode"] = "auto",
+        strict: bool = False,
+        weights: str | None = None,
+        seconds: int = 15,
+        pooling: Literal["mean", "class_token"] = "mean",
+    ) -> None:
+        """Carry a model from PyTorch, safetensors or braindecode to JAX, or back, and list what became of each tensor.
+
+        Args:
+            source: a .pth or .safetensors file, a folder of braindecode, a run, a checkpoint, or an exported model.
+            dest: what to write; it must not exist yet.
+            to: the form; auto is official names where DEST ends with .safetensors, and jax otherwise.
+            strict: refuse a source with tensors left over, but for those that the official code itself never uses, or
+                that lacks a parameter of the model.
+            weights: the entry of a .pth checkpoint to take, such as model_ema; by default the model itself.
+            seconds: length of the windows of a braindecode model (1 to 16), which it fixes.
+            pooling: how a braindecode model without a head makes one feature of a window.
+        """
+        from labram_jax.weights import convert
+
+        print(convert(source, dest, to, strict=strict, weights=weights, seconds=seconds, pooling=pooling))
+
+    call(run, "convert", arguments)
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    def run(path: Positional[Path]) -> None:
+        """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""
+        from labram_jax.inspect import inspect
+
+        print(inspect(path))
+
+    call(run, "inspect", arguments)
+
+
+def report(arguments: Sequence[str]) -> None:
+    def run(run: Positional[Path]) -> None:
+        """Draw the figures and tables of a run.
+
+        Args:
+            run: a run's directory.
+        """
+        from labram_jax.reporting.report import write_report
+
+        print(f"report written to {write_report(run)}")
+
+    call(run, "report", arguments)
