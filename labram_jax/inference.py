@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import save_model
 from labram_jax.config import ClassifierConfig, ComputeConfig, MaskedModelConfig, TokenizerConfig
 from labram_jax.configfile import to_dict
@@ -20,7 +21,7 @@ from labram_jax.models import ClassifierModel, MaskedModel, PatchBatch, Tokenize
 from labram_jax.models.patches import model_units
 from labram_jax.models.segments import segment_mean
 from labram_jax.montage import normalise, ordered
-from labram_jax.weights import read_model
+from labram_jax.weights import read_ledger, read_model
 
 Pooling = Literal["mean", "class_token", "none"]
 Eeg = Float[np.ndarray, "N C samples"]
@@ -35,7 +36,7 @@ def load(path: str | Path, compute: ComputeConfig = ComputeConfig()) -> "Tokeniz
     """
     variables, config = read_model(path)
     face = {TokenizerConfig: Tokenizer, MaskedModelConfig: Encoder, ClassifierConfig: Classifier}[type(config)]
-    return face(variables, config, compute)
+    return face(variables, config, compute, read_ledger(path))
 
 
 class Model:
@@ -44,14 +45,16 @@ class Model:
     module: ClassVar[type]
     batch_windows = 32
 
-    def __init__(self, variables: dict, config: Any, compute: ComputeConfig = ComputeConfig()):
-        self.variables, self.config, self.compute = variables, config, compute
+    def __init__(
+        self, variables: dict, config: Any, compute: ComputeConfig = ComputeConfig(), seen: Ledger | None = None
+    ):
+        self.variables, self.config, self.compute, self.seen = variables, config, compute, seen
         self._network = self.module(config, compute)
         self._compiled: dict[str, Callable] = {}
 
     def save(self, path: str | Path) -> None:
-        """Writes variables and configuration to a new directory that `labram_jax.load` reads."""
-        save_model(path, self.variables, to_dict(self.config))
+        """Writes variables, configuration and whom the model saw to a new directory that `labram_jax.load` reads."""
+        save_model(path, self.variables, to_dict(self.config), self.seen)
 
     def _run(self, name: str, function: Callable, windows: "_Checked", per_patch: bool, mask=None) -> list[np.ndarray]:
         """Applies a function of (network, batch) to all windows; returns its outputs, one array each.

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labram_jax.checkpoints.files import BRANCHED
+from labram_jax.checkpoints.files import BRANCHED, SEEN
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import find_model, load_model, read_meta
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, StageConfig, TokenizerConfig, kind_of
 from labram_jax.configfile import from_dict
@@ -57,6 +58,7 @@ def describe_checkpoint(path: Path) -> str:
         lines.append(f"  after {meta.get('step', 0):,} batches of {config.data.batch_rows} rows")
         if BRANCHED in meta:
             lines.append("  begun at step {step:,} of {run}".format(**meta[BRANCHED]))
+    lines += [f"  {line}" for line in Ledger.read(meta.get(SEEN), str(path)).told()]
     if meta.get("metrics"):
         lines.append("  validation: " + ", ".join(f"{name} {value:.4g}" for name, value in meta["metrics"].items()))
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.carryover import read_resumption
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.files import local_directory
+from labram_jax.checkpoints.ledger import Entry, Ledger
 from labram_jax.checkpoints.models import find_model, read_meta
 from labram_jax.config import (
     AnyStageConfig,
@@ -49,7 +50,7 @@ from labram_jax.stages.stage import Resumption, Stage
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training import train as training
 from labram_jax.training.interval import StepCost
-from labram_jax.weights import read_model, read_tokenizer
+from labram_jax.weights import read_ledger, read_model, read_tokenizer
 
 
 def train(
@@ -74,7 +75,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
     balanced = isinstance(config, FinetuningStageConfig) and config.balance == "sampling"
     reader = BatchReader(config.data, corpora, config.loop.seed, masked, rows, balanced)
     stage = make_stage(config, corpora, reader.steps_per_epoch)
-    origin = Origin(_inputs(stage, corpora), Branch.parse(branch_from) if branch_from else None)
+    origin = _origin(stage, corpora, branch_from)
     notes = [reader.counts, *reader.within_subjects, reader.occupancy, kernel_of(config, mesh.devices.flat[0]).told]
     if isinstance(stage, FinetuningStage):
         reader.labels(config.data.test_split)  # a split that cannot be scored is refused before the first step
@@ -82,7 +83,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         stage, note = (stage, None) if validation is None else stage.selecting_on(validation)
         notes += [note] if note else []
         if config.trainable == "probe":
-            return _probe(stage, reader, mesh, notes)
+            return _probe(stage, reader, mesh, notes, origin.ledger)
     if isinstance(stage, PretrainingStage):
         kept, note = kept_codes(stage, corpora, origin.inputs["tokenizer"])
         notes += [note] if note else []
@@ -105,13 +106,31 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
     )
 
 
-def _probe(stage: FinetuningStage, reader: BatchReader, mesh: Mesh, notes: list[str]) -> training.TrainingResult:
+def _probe(
+    stage: FinetuningStage, reader: BatchReader, mesh: Mesh, notes: list[str], seen: Ledger
+) -> training.TrainingResult:
     data = stage.config.data
     names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
     splits = {split: reader.split(name) for split, name in names.items()}
     electrodes = {name for corpus in reader.corpora for montage in corpus.montages for name in montage.electrodes}
     rows = sorted(electrode_ids(sorted(electrodes)).tolist())
-    return training.TrainingResult(1, True, *fit_probe(stage, mesh, splits, rows, notes))
+    return training.TrainingResult(1, True, *fit_probe(stage, mesh, splits, rows, notes, seen))
+
+
+def _origin(stage: Stage, corpora: list[Corpus], branch_from: str) -> Origin:
+    """What a run is made from, and whom it sees."""
+    inputs, config = _inputs(stage, corpora), stage.config
+    splits = {"training": config.data.train_split, "validation": config.data.validation_split}
+    entries = [
+        Entry.of(corpus.name, digest, kind, stage.name, corpus.subjects(split), corpus.recordings(split))
+        for corpus, digest in zip(corpora, inputs["data.corpora"], strict=True)
+        for kind, split in splits.items()
+        if corpus.subjects(split)
+    ]
+    models = (getattr(config, name, "") for name in ("tokenizer", "start_from", "encoder"))
+    inherited = [read_ledger(path) for path in models if path]
+    branch = Branch.parse(branch_from) if branch_from else None
+    return Origin(inputs, branch, Ledger(tuple(entries)), Ledger().joined(*inherited))
 
 
 def _inputs(stage: Stage, corpora: list[Corpus]) -> dict[str, Any]:

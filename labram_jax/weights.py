@@ -6,12 +6,14 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from labram_jax.checkpoints.models import find_model, load_model, save_model
+from labram_jax.checkpoints.files import SEEN
+from labram_jax.checkpoints.ledger import Ledger
+from labram_jax.checkpoints.models import find_model, load_model, read_meta, save_model
 from labram_jax.config import FinetuningStageConfig, ModelConfig, TokenizerConfig
 from labram_jax.configfile import from_dict, to_dict
 from labram_jax.convert.exporting import Pooling, write_braindecode, write_official
 from labram_jax.convert.importing import import_model
-from labram_jax.convert.source import is_foreign
+from labram_jax.convert.source import is_foreign, read_seen
 from labram_jax.errors import InputError
 from labram_jax.models import lora
 
@@ -41,6 +43,19 @@ def read_tokenizer(path: str | Path) -> tuple[dict[str, Any], TokenizerConfig]:
     if not isinstance(tokenizer, TokenizerConfig):
         raise InputError(f"{path} holds no tokenizer: give a run of the tokenizer stage.")
     return variables, tokenizer
+
+
+def read_ledger(path: str | Path) -> Ledger:
+    """Whom the model in a run, a checkpoint, an exported model or a file of PyTorch saw in training.
+
+    Raises InputError where there is none, or where it is damaged.
+    """
+    if not is_foreign(path):
+        return Ledger.read(read_meta(find_model(path)).get(SEEN), str(path))
+    known, seen = read_seen(path)
+    if seen is not None:
+        return Ledger.read(seen, str(path))
+    return Ledger(published=(known,)) if known else Ledger(elsewhere=(str(path),))
 
 
 def convert(
@@ -86,10 +101,11 @@ def convert(
         variables, config, lines = imported.variables, imported.config, [imported.report.text()]
     else:
         (variables, config), lines = read_model(source), []
+    seen = read_ledger(source)
     if to == "jax":
-        save_model(dest, variables, to_dict(config))
+        save_model(dest, variables, to_dict(config), seen)
     elif to == "official":
-        write_official(dest, variables, config)
+        write_official(dest, variables, config, seen.plain())
     else:
-        lines += write_braindecode(dest, variables, config, seconds=seconds, pooling=pooling)
+        lines += write_braindecode(dest, variables, config, seen.plain(), seconds=seconds, pooling=pooling)
     return "\n".join([*lines, f"written to {dest}"])

@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 
 from labram_jax.adaptation.linear import Block, Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
 from labram_jax.checkpoints.directory import CheckpointDirectory
-from labram_jax.checkpoints.files import CONFIG, LOCK, local_directory
+from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.config import FinetuningStageConfig
 from labram_jax.configfile import to_dict
@@ -46,7 +47,12 @@ class Probed(NamedTuple):
 
 
 def fit_probe(
-    stage: FinetuningStage, mesh: Mesh, splits: Mapping[str, Batches], rows: Sequence[int], notes: Sequence[str] = ()
+    stage: FinetuningStage,
+    mesh: Mesh,
+    splits: Mapping[str, Batches],
+    rows: Sequence[int],
+    notes: Sequence[str] = (),
+    seen: Ledger = Ledger(),
 ) -> Probed:
     """Fits the head of a stage's classifier and leaves a run in `config.run`: a checkpoint at step 1, log and scores.
 
@@ -58,6 +64,7 @@ def fit_probe(
         splits: one pass over the splits "train", "validation" and "test"; None where there is no such split.
         rows: rows of the electrode vocabulary that any window has.
         notes: what to tell before.
+        seen: whom the classifier will have seen.
 
     Raises:
         InputError: the splits cannot say which penalty is best, or the run was started under another configuration.
@@ -79,6 +86,7 @@ def fit_probe(
                 telemetry.say(f"{run} is complete: give another run directory to start again")
                 validation = checkpoints.meta(1)["metrics"]
             else:
+                checkpoints.beside = {SEEN: seen.plain()}
                 write_json(run / CONFIG, to_dict(config))
                 state, training = _fitted(program, splits, rows, telemetry.say)
                 telemetry.log(1, "train", training)

@@ -9,6 +9,7 @@ import jax
 
 from labram_jax.checkpoints.carryover import carry_over, guard_of, read_resumption
 from labram_jax.checkpoints.files import BRANCHED, CHECKPOINTS, local_directory
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import finished_steps, load_item, read_meta
 from labram_jax.errors import DamageError, InputError
 from labram_jax.jsonfile import SEAL, sealed
@@ -108,10 +109,19 @@ class BranchPoint:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run is made from: digests of its inputs, by their names in the configuration, and what it begins with."""
+    """What a run is made from: digests of its inputs, by their names in the configuration, and what it begins with.
+
+    `seen` are the people and recordings of its own corpora, `inherited` those of the models that it uses.
+    """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
     branch: Branch | None = None
+    seen: Ledger = field(default_factory=Ledger)
+    inherited: Ledger = field(default_factory=Ledger)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.inherited.joined(self.seen)
 
 
 def _digest(meta: Mapping[str, Any]) -> str:

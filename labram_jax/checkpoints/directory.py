@@ -1,6 +1,6 @@
 """Checkpoints on disk: Orbax behind one file, with a digest for every array.
 
-RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests, inputs)
+RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests, inputs, seen)
 RUN/best.json           {"step", "metric", "value"} of the best checkpoint
 RUN/checkpoints/removed/      on their way out: renamed first, so that one under its own name is never half gone
 RUN/checkpoints/damaged-STEP  set aside because it was proven damaged; nothing reads or deletes it
@@ -68,7 +68,7 @@ class CheckpointDirectory:
         self.run = local_directory(run)
         self.directory = self.run / CHECKPOINTS
         self.selection, self._say = selection, say
-        self.beside: dict[str, Any] = {}  # what every checkpoint says besides: what the run is made from
+        self.beside: dict[str, Any] = {}  # what every checkpoint says besides, of what the run is made from
         for step in self._remove_unfinished():
             self._say(f"ignoring the half-written checkpoint of step {step} in {self.directory}")
         policies = [checkpoint_managers.LatestN(keep), _KeepBest(self)]

@@ -7,8 +7,9 @@ from labram_jax.errors import InputError
 
 CONFIG, BEST, METRICS, SCORES, CHECKPOINTS = "config.json", "best.json", "metrics.jsonl", "scores.json", "checkpoints"
 SKIPPED, LOCK = "skipped.jsonl", "lock"
-# In a checkpoint's meta: digests of what the run is made from, and the checkpoint of another run that it began with.
-INPUTS, BRANCHED = "inputs", "branched_from"
+# In a checkpoint's meta: digests of what the run is made from, the checkpoint of another run that it began with, and
+# whom the model saw.
+INPUTS, BRANCHED, SEEN = "inputs", "branched_from", "seen"
 
 
 def local_directory(path: str | os.PathLike) -> Path:

@@ -13,7 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from labram_jax.checkpoints.digests import digests, sha256_digests
-from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
+from labram_jax.checkpoints.files import BEST, CHECKPOINTS, SEEN, local_directory
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.errors import MAY_PASS, RETRY_PAUSES, DamageError, InputError, causes, exit_code
 from labram_jax.jsonfile import SEAL, read_json, sealed
 
@@ -23,12 +24,12 @@ FORMAT = 2
 DIGESTS = {1: sha256_digests, FORMAT: digests}
 
 
-def save_model(path: str | os.PathLike, variables: PyTree, config: dict) -> None:
-    """Writes a model alone (variables and configuration) to a new directory that `load_model` reads."""
+def save_model(path: str | os.PathLike, variables: PyTree, config: dict, seen: Ledger | None = None) -> None:
+    """Writes a model alone (variables, configuration, whom it saw) to a new directory that `load_model` reads."""
     path = local_directory(path)
     if path.exists():
         raise InputError(f"{path} exists already: choose another path or remove it first.")
-    meta = make_meta(config, {}, {"model": variables})
+    meta = make_meta(config, {}, {"model": variables}, **({} if seen is None else {SEEN: seen.plain()}))
     with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
         writer.save(path, ocp.args.Composite(model=ocp.args.StandardSave(variables), meta=ocp.args.JsonSave(meta)))
 

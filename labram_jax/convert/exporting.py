@@ -16,7 +16,7 @@ from labram_jax.config import ClassifierConfig, MaskedModelConfig, ModelConfig, 
 from labram_jax.configfile import to_dict
 from labram_jax.convert.braindecode import CONFIG_FILE, WEIGHT_FILES, config_of, to_braindecode
 from labram_jax.convert.official import to_official
-from labram_jax.convert.source import CONFIG_KEY
+from labram_jax.convert.source import CONFIG_KEY, SEEN_KEY
 from labram_jax.errors import InputError
 
 Pooling = Literal["mean", "class_token"]
@@ -72,8 +72,10 @@ def with_plain_head(variables: Mapping[str, Any], config: ModelConfig) -> tuple[
     return {**variables, "params": {**variables["params"], "head": head}}, config
 
 
-def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig) -> None:
-    """Writes a safetensors file of official names.
+def write_official(
+    path: Path, variables: Mapping[str, Any], config: ModelConfig, seen: Mapping[str, Any] | None = None
+) -> None:
+    """Writes a safetensors file of official names; its header carries the ledger of whom the model saw, if given.
 
     Raises InputError if there is something at `path` already, and for a model that official names cannot hold.
     """
@@ -83,14 +85,20 @@ def write_official(path: Path, variables: Mapping[str, Any], config: ModelConfig
     tensors = {**to_official(variables, config), **unused_tensors(config)}
     part = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, part, _metadata(config))
+        save_file(tensors, part, _metadata(config, seen))
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def write_braindecode(
-    path: Path, variables: Mapping[str, Any], config: ModelConfig, *, seconds: int, pooling: Pooling = "mean"
+    path: Path,
+    variables: Mapping[str, Any],
+    config: ModelConfig,
+    seen: Mapping[str, Any] | None = None,
+    *,
+    seconds: int,
+    pooling: Pooling = "mean",
 ) -> list[str]:
     """Writes a folder for braindecode's `Labram.from_pretrained`; returns what its user should know.
 
@@ -98,6 +106,7 @@ def write_braindecode(
         path: the folder, which must not exist.
         variables: of a classifier, or of a pretrained encoder (exported without a head).
         config: theirs.
+        seen: the ledger of whom the model saw, which the weights' header carries.
         seconds: length of the windows, which braindecode fixes.
         pooling: how an encoder's tokens become a feature; a classifier has its own.
     """
@@ -112,7 +121,7 @@ def write_braindecode(
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
-        save_file(tensors, part / WEIGHT_FILES[0], _metadata(config))
+        save_file(tensors, part / WEIGHT_FILES[0], _metadata(config, seen))
         (part / CONFIG_FILE).write_text(json.dumps(config_of(classifier, outputs, seconds), indent=2) + "\n")
         part.replace(path)
     finally:
@@ -142,9 +151,10 @@ def _fine_tuning_tensors(
     return {name: tensor for name, tensor in named.items() if not name.startswith("head.")}, classifier, 0
 
 
-def _metadata(config: ModelConfig) -> dict[str, str]:
+def _metadata(config: ModelConfig, seen: Mapping[str, Any] | None) -> dict[str, str]:
     """What a safetensors header carries: torch's mark, and the configuration, so that nothing need be inferred."""
-    return {"format": "pt", CONFIG_KEY: json.dumps(to_dict(config))}
+    carried = {} if seen is None else {SEEN_KEY: json.dumps(seen)}
+    return {"format": "pt", CONFIG_KEY: json.dumps(to_dict(config)), **carried}
 
 
 def _check_free(path: Path) -> None:

@@ -1,8 +1,9 @@
 """Where tensors come from: a file of `torch.save`, a safetensors file, or a folder of braindecode."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from labram_jax.errors import InputError, refusal_in
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 # The entries of a checkpoint that hold a model's tensors, the first that is there.
 WEIGHTS = ("model", "module", "state_dict")
-CONFIG_KEY = "labram_jax"
+# In the header of safetensors: the configuration, and whom the model saw, of an export of this project.
+CONFIG_KEY, SEEN_KEY = "labram_jax", "labram_jax_seen"
 # Larger files are none of the known ones, and hashing them would take longer than reading them.
 LARGEST_KNOWN = 256 << 20
 
@@ -57,10 +59,7 @@ def read_source(path: str | Path, weights: str | None = None) -> Source:
     """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in WEIGHT_FILES if (path / name).is_file()]
-        if not found:
-            raise InputError(f"{path} holds neither {' nor '.join(WEIGHT_FILES)}: give a folder of braindecode.")
-        source = read_source(found[0], weights)
+        source = read_source(_weights_in(path), weights)
         source.config = source.config or _folder_config(path)
         return source
     if not path.is_file():
@@ -72,6 +71,27 @@ def read_source(path: str | Path, weights: str | None = None) -> Source:
     return _torch(path, weights)
 
 
+def read_seen(path: str | Path) -> tuple[str | None, Mapping[str, Any] | None]:
+    """What a file is, if everyone has it, and the ledger (plain data) of whom its model saw, if it carries one.
+
+    Reads no tensor. Raises InputError where the file is damaged.
+    """
+    path = Path(path)
+    path = _weights_in(path) if path.is_dir() else path
+    if not _is_safetensors(path):
+        return _known(path), None
+    with _opened(path) as file:
+        seen = (file.metadata() or {}).get(SEEN_KEY)
+    return _known(path), _parsed(seen, path) if seen else None
+
+
+def _weights_in(folder: Path) -> Path:
+    found = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
+    if not found:
+        raise InputError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}: give a folder of braindecode.")
+    return found[0]
+
+
 def _is_safetensors(path: Path) -> bool:
     """A length of eight bytes, and JSON."""
     with path.open("rb") as file:
@@ -80,15 +100,22 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _safetensors(path: Path) -> Source:
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = (file.metadata() or {}).get(CONFIG_KEY)
+    return Source(path, tensors, _known(path), _parsed(config, path) if config else None)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file; raises InputError where it is not whole."""
     try:
         with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            config = (file.metadata() or {}).get(CONFIG_KEY)
+            yield file
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         if refusal_in(error):
             raise
         raise InputError(f"{path} is no whole safetensors file ({error}): obtain the file again.") from error
-    return Source(path, tensors, _known(path), _parsed(config, path) if config else None)
 
 
 def _folder_config(path: Path) -> Mapping[str, Any] | None:

@@ -74,8 +74,15 @@ class Corpus:
 
     def subjects(self, split: str) -> frozenset[str]:
         """Returns the subjects of a split."""
+        return self._named(split, "subject")
+
+    def recordings(self, split: str) -> frozenset[str]:
+        """Returns the recordings of which a split has a part."""
+        return self._named(split, "recording")
+
+    def _named(self, split: str, column: str) -> frozenset[str]:
         spans = self.tables.spans
-        return frozenset(spans.loc[spans["split"] == split, "subject"])
+        return frozenset(spans.loc[spans["split"] == split, column])
 
     def told(self, split: str, training: str = "train") -> str:
         """Names a split for whoever reads its scores, which are within subjects where some are in training too."""

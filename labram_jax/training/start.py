@@ -3,7 +3,8 @@
 from labram_jax.checkpoints.branch import Origin
 from labram_jax.checkpoints.carryover import carry_over
 from labram_jax.checkpoints.directory import CheckpointDirectory
-from labram_jax.checkpoints.files import BRANCHED, INPUTS
+from labram_jax.checkpoints.files import BRANCHED, INPUTS, SEEN
+from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.resume import FREE, check_resumable, declared, differences
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
@@ -22,7 +23,7 @@ def restore_or_create(
     """
     if checkpoints.steps:
         return _restore(program, checkpoints, total, origin)
-    checkpoints.beside = {INPUTS: dict(origin.inputs)}
+    checkpoints.beside = {INPUTS: dict(origin.inputs), SEEN: origin.ledger.plain()}
     if origin.branch is not None:
         return _branch(program, checkpoints, total, origin)
     return _create(program, total, steps_per_epoch)
@@ -44,7 +45,8 @@ def _restore(program: Program, checkpoints: CheckpointDirectory, total: int, ori
     step, state = checkpoints.restore_latest(program.abstract, check)
     # What a run began with stays on record, also where another model to start from lies there now.
     meta = checkpoints.meta(step)
-    checkpoints.beside = {INPUTS: {**origin.inputs, **meta.get(INPUTS, {})}}
+    seen = Ledger.read(meta.get(SEEN), str(checkpoints.run)).joined(origin.seen)
+    checkpoints.beside = {INPUTS: {**origin.inputs, **meta.get(INPUTS, {})}, SEEN: seen.plain()}
     if BRANCHED in meta:
         checkpoints.beside[BRANCHED] = meta[BRANCHED]
     if step < total:
@@ -73,7 +75,8 @@ def _branch(program: Program, checkpoints: CheckpointDirectory, total: int, orig
             "loop.epochs."
         )
     state = point.put_into(program.create_state())
-    checkpoints.beside[BRANCHED] = point.record
+    before = Ledger.read(point.meta.get(SEEN), str(point.where))
+    checkpoints.beside |= {BRANCHED: point.record, SEEN: before.joined(origin.ledger).plain()}
     changed = differences(saved, config, point.meta.get(INPUTS), origin.inputs)
     recipe = [
         f"{name} {now} instead of {then}" if now != then else f"another content of {name}"

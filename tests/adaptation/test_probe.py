@@ -14,7 +14,7 @@ from labram_jax.checkpoints.models import load_model
 from labram_jax.evaluation.evaluate import evaluate
 from labram_jax.runs import train
 from labram_jax.training.metricslog import read_metrics
-from labram_jax.weights import convert
+from labram_jax.weights import convert, read_ledger
 
 
 def stacked(windows) -> tuple[np.ndarray, np.ndarray]:
@@ -39,6 +39,8 @@ def test_a_probe_of_frozen_features_is_scikit_learns(corpus, pretraining_run, tm
     np.testing.assert_allclose(
         probe.predict_logits(eeg, montage.electrodes)[:, 0], expected.decision_function(features), atol=5e-3
     )
+    seen = {(entry.corpus, entry.stages) for entry in read_ledger(tmp_path / "run").entries}
+    assert seen == {("small", ("tokenizer", "pretraining")), ("one", ("fine-tuning",))}
     scored = evaluate(tmp_path / "run", one.path, baseline=False).columns["fine-tuned"]
     assert scored["auroc"] == pytest.approx(result.test["auroc"], abs=1e-6)
     lines = {line["split"]: line for line in read_metrics(tmp_path / "run")}
