@@ -7,9 +7,10 @@ from pathlib import Path
 
 from labram_jax.benchmark.modes import changes_of
 from labram_jax.benchmark.results import Results, scored, scored_fold_by_fold
-from labram_jax.benchmark.running import Benchmark
+from labram_jax.benchmark.running import Benchmark, Tables
 from labram_jax.benchmark.writing import as_text, write_results
 from labram_jax.checkpoints.digests import model_digest
+from labram_jax.checkpoints.ledger import Overlap, overlap
 from labram_jax.config import ClassifierConfig, FinetuningStageConfig, MaskedModelConfig, size_of
 from labram_jax.configfile import changes, to_dict
 from labram_jax.data.corpus import Corpus
@@ -19,7 +20,7 @@ from labram_jax.errors import InputError
 from labram_jax.evaluation.references import CHANCE
 from labram_jax.jsonfile import read_json, write_json
 from labram_jax.protocol import Fold, OwnSplits, Protocol
-from labram_jax.weights import read_model
+from labram_jax.weights import read_ledger, read_model
 
 ASKED = "benchmark.json"
 # The benchmark says these itself.
@@ -90,6 +91,14 @@ class Start:
         of = "an encoder of no published size" if self.size is None else f"the size {self.size}"
         return protocol.finetuning["base"], [f"the protocol has no hyperparameters for {of}: those of base are used"]
 
+    def seen(self, tables: Tables) -> Overlap | None:
+        """How much of their test windows the encoders of the folds saw; None where runs start from scratch."""
+        if not all(self.checkpoints.values()):
+            return None
+        by_fold = next(iter(next(iter(tables.modes.values())).values()))
+        ledgers = {path: read_ledger(path) for path in dict.fromkeys(self.checkpoints.values())}
+        return overlap((ledgers[self.checkpoints[fold]], table.frame) for fold, table in by_fold.items())
+
 
 def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options: BenchmarkOptions) -> str | None:
     """Trains what is not trained yet, scores everything and writes it; None where it was asked to stop.
@@ -131,6 +140,7 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
         },
         windows={fold: len(table) for fold, table in tables.modes[options.mode[0]][0].items()},
         costs=benchmark.costs,
+        seen=start.seen(tables),
     )
     page = write_results(results, out)
     return f"{as_text(results)}\nwritten to {page}"

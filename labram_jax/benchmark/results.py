@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from labram_jax.benchmark.running import Company, Cost
+from labram_jax.checkpoints.ledger import Overlap
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.bootstrap import intervals
 from labram_jax.evaluation.predictions import PredictionTable
@@ -76,6 +77,7 @@ class Results:
         modes, beside: scores of the modes, and of baseline and chance (under seed 0).
         windows: how many test windows each fold has.
         costs: of every run, by mode.
+        seen: how much of the test windows the encoders saw from which runs start; None where they start from scratch.
     """
 
     protocol: Protocol
@@ -91,6 +93,7 @@ class Results:
     beside: Mapping[str, Scored]
     windows: Mapping[str, int]
     costs: Mapping[str, Sequence[Cost]]
+    seen: Overlap | None
 
     @property
     def published(self) -> tuple[Published, ...]:

@@ -48,6 +48,7 @@ def as_plain(results: Results) -> dict:
         "changed_hyperparameters": dict(results.changed),
         "missing_subjects": list(results.missing),
         "withheld": results.withheld(),
+        "seen": results.seen and results.seen.plain(),
         "notes": [*protocol.differences, *results.notes],
         "folds": {
             fold: {"windows": results.windows[fold], **dataclasses.asdict(own)} for fold, own in results.company.items()
@@ -138,6 +139,8 @@ def _told(results: Results) -> Iterator[str]:
         yield f"Within subjects: {len(shared)} of the {len(tested)} who test are in the training of the same fold."
     else:
         yield f"No subject who tests trains in the same fold ({len(tested)} test)."
+    if results.seen is not None:
+        yield from (f"What runs start from: {sentence}." for sentence in results.seen.told())
     if leaked := sorted({subject for own in results.company.values() for subject in own.validates_and_trains} - shared):
         yield f"Who validates also trains, so that the best checkpoint is chosen within subjects: {named(leaked)}."
     if alone := [fold for fold, own in results.company.items() if not own.validates]:

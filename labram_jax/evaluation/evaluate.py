@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labram_jax.checkpoints.files import CONFIG, INPUTS, SCORES
+from labram_jax.checkpoints.ledger import overlap
 from labram_jax.checkpoints.models import find_model, load_model, read_meta
 from labram_jax.config import (
     ClassifierConfig,
@@ -32,7 +33,7 @@ from labram_jax.evaluation.predict import (
     trained_on,
     window_lengths,
 )
-from labram_jax.evaluation.predictions import PredictionTable
+from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.evaluation.published import COLUMN, published_for
 from labram_jax.evaluation.scoring import Level, score_levels
 from labram_jax.inference import Tokenizer
@@ -41,6 +42,7 @@ from labram_jax.runs import make_stage, tokenizer_digest
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.tables import over_seeds, score_rows, text_table
 from labram_jax.training.evaluating import summarise
+from labram_jax.weights import read_ledger
 
 MODEL, BASELINE = "fine-tuned", "band powers"
 PREDICTIONS = {MODEL: "predictions", BASELINE: "baseline"}
@@ -89,7 +91,8 @@ def evaluate(
     spectra; an encoder the cross-entropy of hidden codes beside that of the codes' frequencies. On a corpus and in
     windows that a run was trained on, the scores, and a classifier's and the baseline's predictions, are also left in
     the run, for its report. All is computed by this process on its own devices.
-    On the corpus of a training the splits are those of the training, which its configuration may make.
+    On the corpus of a training the splits are those of the training, which its configuration may make. A note says how
+    much of the split the model saw in training (`checkpoints/ledger.py`).
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
     variables, values = load_model(checkpoint)
@@ -107,7 +110,8 @@ def evaluate(
     else:
         columns, lacking = _self_supervised(checkpoint, config, variables, windows, train, seed)
         levels, notes, tables = [Level("window", len(windows), columns)], [], {}
-    evaluation = Evaluation(_title(checkpoint, windows), tuple(levels), (*lacking, *notes), tables)
+    seen = overlap([(read_ledger(checkpoint), listed([windows]))])
+    evaluation = Evaluation(_title(checkpoint, windows), tuple(levels), (*lacking, *notes, *seen.told()), tables)
     # Not one of its checkpoints, nor an exported model.
     is_run = (Path(checkpoint) / CONFIG).is_file() and trained_on(config, opened)
     if not is_run or data != window_lengths(config, None, None):

@@ -21,6 +21,8 @@ from labram_jax.benchmark.modes import changes_of
 from labram_jax.benchmark.results import compare, scored, scored_fold_by_fold
 from labram_jax.benchmark.running import Company
 from labram_jax.benchmark.writing import write_results
+from labram_jax.checkpoints.ledger import Entry, Ledger
+from labram_jax.checkpoints.models import save_model
 from labram_jax.config import MaskedModelConfig, base_encoder, large_encoder, replace
 from labram_jax.configfile import load_protocol
 from labram_jax.errors import MISTAKE
@@ -233,6 +235,21 @@ def table(outputs, labels, subject: str) -> PredictionTable:
     places = {"corpus": "c", "split": "test", "recording": subject, "subject": subject}
     frame = pd.DataFrame({"start_seconds": np.arange(len(labels), dtype=float)}).assign(**places, label=labels)
     return PredictionTable.of(frame, np.asarray(outputs, float)[:, None], "binary", ("a", "b"))
+
+
+def test_what_the_encoders_of_the_folds_saw_stands_beside_the_scores(results, small, tmp_path):
+    seen = Ledger((Entry.of("c", "digest", "training", "pretraining", ["s0"], []),))
+    for fold, ledger in (("fold-0", seen), ("fold-1", Ledger())):
+        save_model(tmp_path / fold, {"params": np.zeros(1)}, {}, ledger)
+    folds = {"fold-0": table([0.1, 0.2], [0, 1], "s0"), "fold-1": table([0.7], [1], "s1")}
+    start = Start(small, (), {fold: str(tmp_path / fold) for fold in folds}, {}, None)
+    told = start.seen(running.Tables({"all": {0: folds}}, {}))
+    page = write_results(dataclasses.replace(results, seen=told), tmp_path)
+    said = "1 of the 2 test subjects (2 of 3 windows) were seen in pretraining"
+    assert f"What runs start from: {said}." in page.read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["seen"]["told"] == [said]
+    scratch = dataclasses.replace(start, checkpoints=dict.fromkeys(folds, ""))
+    assert scratch.seen(running.Tables({"all": {0: folds}}, {})) is None and results.seen is None
 
 
 def test_folds_are_scored_together_and_apart():

@@ -50,6 +50,7 @@ def test_classifier_scores_stand_beside_band_powers_and_chance_and_stay_in_the_r
     assert re.search(r"AUROC +\d\.\d{4} \[\d\.\d{3}, 1\.000\]", text[4]), text[4]
     assert "no scores per recording: Windows of one recording have different labels in 6 of 6." in text
     assert "in brackets: 95% intervals, from 1,000 resamples of the 3 subjects (seed 1)" in text
+    assert "none of the 3 test subjects was seen in training, by the names of corpora, subjects and recordings" in text
     assert json.loads((run / "scores.json").read_text())["test"] == evaluation.columns
     left = {name: PredictionTable.read(run / f"{name}-test.npz") for name in ("predictions", "baseline")}
     assert left["predictions"].labels.tolist() == [window.label for window in corpus.windows("test", 2)]
@@ -106,6 +107,9 @@ def test_another_split_without_the_baseline_leaves_the_first_scores(run, corpus)
     first = evaluate(run, corpus.path).columns["fine-tuned"]
     evaluation = evaluate(run, corpus.path, "validation", baseline=False)
     assert list(evaluation.columns) == ["fine-tuned", "chance"]
+    stages = "the tokenizer's training, pretraining and fine-tuning"
+    told = f"3 of the 3 validation subjects (24 of 24 windows) helped to choose the checkpoint of {stages}"
+    assert told in evaluation.notes
     left = json.loads((run / "scores.json").read_text())
     assert left["test"]["fine-tuned"] == first and left["validation"] == evaluation.columns
 
@@ -159,7 +163,7 @@ def test_tokenizer_is_scored_by_its_losses_and_its_codes(tokenizer_run, trained_
     scores = evaluation.columns["tokenizer"]
     assert evaluation.columns["mean spectrum"]["amplitude_loss"] < 0.6
     assert list(evaluation.columns["mean spectrum of each electrode"]) == ["amplitude_loss", "phase_loss"]
-    assert str(evaluation).endswith("mean spectrum: without any code, from the training split (all of it)")
+    assert evaluation.notes[0] == "mean spectrum: without any code, from the training split (all of it)"
     assert json.loads((run / "scores.json").read_text()) == {"test": evaluation.columns}
     assert scores == pytest.approx({name: expected[name] for name in scores}, rel=1e-3)
     # A model that was exported from the run has no stage, but all that its scores need.
