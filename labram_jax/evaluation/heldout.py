@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from labram_jax.adaptation.band_powers import evenly_spread
 from labram_jax.config import DataConfig
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import MontageWindows, Window, Windows
 from labram_jax.errors import InputError
-from labram_jax.evaluation.baseline import evenly_spread
 from labram_jax.progress import Progress
 
 CHUNK = 64  # windows in memory at one time

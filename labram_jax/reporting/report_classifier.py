@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from labram_jax.adaptation.band_powers import BANDS_HZ, read_powers, shared_electrodes
 from labram_jax.checkpoints.models import load_model
 from labram_jax.config import ClassifierConfig, size_of
 from labram_jax.configfile import from_dict
@@ -11,7 +12,6 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
-from labram_jax.evaluation.baseline import BANDS_HZ, read_powers, shared_electrodes
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
 from labram_jax.evaluation.predict import predictions
 from labram_jax.evaluation.predictions import PredictionTable

@@ -7,14 +7,9 @@ import pytest
 from alpha_corpus import ELECTRODES
 from small_runs import MONTAGES, write_corpus
 
+from labram_jax.adaptation.band_powers import BANDS_HZ, evenly_spread, log_band_powers, read_powers
 from labram_jax.errors import InputError
-from labram_jax.evaluation.baseline import (
-    BANDS_HZ,
-    evenly_spread,
-    fit_band_powers,
-    log_band_powers,
-    read_powers,
-)
+from labram_jax.evaluation.baseline import fit_band_powers
 
 
 @pytest.mark.parametrize(("frequency", "band"), [(2, "delta"), (9, "low alpha"), (11, "high alpha"), (36, "low gamma")])
