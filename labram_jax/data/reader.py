@@ -12,9 +12,8 @@ from labram_jax.data import pipeline
 from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
-from labram_jax.data.schema import NO_CLASS
 from labram_jax.data.splits import check_subjects, with_splits
-from labram_jax.data.views import Windows
+from labram_jax.data.views import Windows, labelled
 from labram_jax.errors import InputError
 
 # Share of the patch slots from which on a run says how to waste less.
@@ -157,8 +156,8 @@ class BatchReader:
         windows = windows_of(self.data, self.corpora, name) if name else []
         if not any(map(len, windows)):
             return None
-        labels = np.concatenate([montage.index.window_labels() for own in windows for montage in own.montages])
-        known = np.isfinite(labels).all(axis=1) if labels.ndim == 2 else labels != NO_CLASS
+        labels = np.concatenate([own.labels() for own in windows if len(own)])
+        known = labelled(labels)
         if not known.any():
             raise InputError(
                 f"No window of the split {name!r} has a label, so that nothing can be scored on it: give its spans "

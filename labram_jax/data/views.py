@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from labram_jax.data.schema import NO_CLASS
 from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.windows import Place, WindowIndex
 from labram_jax.errors import InputError
+
+# Beside the seed, this keeps these random numbers apart from others of the data.
+_SAMPLED = 18
 
 if TYPE_CHECKING:
     from labram_jax.data.codes import WindowCodes
@@ -154,6 +158,23 @@ class Windows(Sequence):
         ]
         return Windows(self.corpus, self.split, montages, self.indices)
 
+    def labelled_sample(self, most: int, seed: int) -> "Windows":
+        """At most `most` of the windows that have a label, drawn without replacement by the seed, in their order."""
+        known = [labelled(own.index.window_labels()) for own in self.montages]
+        numbers = np.flatnonzero(np.concatenate([np.zeros(0, bool), *known]))
+        if len(numbers) > most:
+            numbers = np.sort(np.random.default_rng((seed, _SAMPLED)).choice(numbers, most, replace=False))
+        montages = []
+        for first, own in zip(self._ends - [len(own) for own in self.montages], self.montages, strict=True):
+            part = own.index.only(numbers[(numbers >= first) & (numbers < first + len(own))] - first)
+            if len(part):
+                montages.append(MontageWindows(own.directory, own.electrodes, own.signal, part))
+        return Windows(self.corpus, self.split, montages, self.indices)
+
+    def labels(self) -> np.ndarray:
+        """Labels of all windows, in order: class indices (-1: none), or vectors (NaN: none)."""
+        return np.concatenate([own.index.window_labels() for own in self.montages])
+
     def with_codes(self, codes: Sequence["WindowCodes"]) -> "Windows":
         """The same windows with the codes of each montage's."""
         montages = [
@@ -176,3 +197,8 @@ class Windows(Sequence):
     def __iter__(self) -> Iterator[Window]:
         for montage in self.montages:
             yield from montage
+
+
+def labelled(labels: np.ndarray) -> Bool[np.ndarray, "N"]:
+    """True for class indices and vectors that are there."""
+    return np.isfinite(labels).all(axis=1) if labels.ndim == 2 else labels != NO_CLASS

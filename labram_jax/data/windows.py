@@ -169,6 +169,15 @@ class WindowIndex:
         own._ends = np.cumsum(own._runs.count)
         return own
 
+    def only(self, numbers: Int64[np.ndarray, "N"]) -> "WindowIndex":
+        """Returns some of the windows, by their ascending numbers; `dropped` and the like stay those of all."""
+        own, runs = copy.copy(self), self._runs
+        run = np.searchsorted(self._ends, numbers, side="right")
+        start = runs.start[run] + (numbers - (self._ends - runs.count)[run]) * self.stride
+        own._runs = _Runs(runs.piece[run], runs.span[run], start, np.ones(len(numbers), np.int64))
+        own._ends = np.cumsum(own._runs.count)
+        return own
+
     @property
     def nbytes(self) -> int:
         """Bytes that the index takes, beside texts and what lies on disk."""

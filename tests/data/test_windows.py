@@ -74,6 +74,15 @@ def test_windows_lie_in_one_span_each_and_begin_where_it_does():
     assert starts(index([(0.0, 4000)], [("r", "s", "train", 0.1 * 3, 0.1 * 3 + 4, 0)])) == [0.3]
 
 
+def test_some_windows_keep_their_places_and_labels():
+    spans = [("r", "s", "train", 0.0, 9.0, 0), ("r", "s", "train", 9.0, 20.0, 1)]
+    found = index([(0.0, 4000)], spans, stride=1.0)
+    some = found.only(np.array([0, 3, 7, len(found) - 1]))
+    assert starts(some) == [starts(found)[number] for number in (0, 3, 7, -1)]
+    assert some.window_labels().tolist() == [0, 0, 1, 1] and len(found.only(np.arange(0))) == 0
+    assert some.listed()["start_seconds"].tolist() == starts(some)
+
+
 def test_a_span_without_label_and_one_before_the_recording():
     found = index([(-2.0, 2000)], [("r", "s", "train", -1.5, 3.5, NAN)], seconds=5)
     assert starts(found) == [-1.5] and found.window_labels().tolist() == [-1]
