@@ -17,11 +17,17 @@ TIME_STEPS = 25  # steps per patch that the temporal convolution leaves: 200 sam
 ELECTRODE_ROWS = 129  # row 0 is the class token's
 TIME_ROWS = 16
 CONVOLUTION_GROUPS = 4
+PENALTIES = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
 
 
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise InputError(sentence)
+
+
+def _check_penalties(name: str, penalties: tuple[float, ...]) -> None:
+    sentence = f"{name} {penalties} must be one positive number or more."
+    _require(bool(penalties) and all(penalty > 0 for penalty in penalties), sentence)
 
 
 @dataclass(frozen=True)
@@ -449,6 +455,40 @@ class TokenizerStageConfig(StageConfig):
     codebook: CodebookTraining = CodebookTraining()
 
 
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Labelled corpora that are probed while the encoder is pretrained: a linear map, fitted in closed form or by
+    scikit-learn, reads their labels off its features, and is scored on their validation split.
+
+    The first probe is of the encoder that the run begins with; band powers, read off likewise, stand beside it.
+    """
+
+    corpora: tuple[str, ...] = ()
+    """Directories or addresses of corpora with labels; empty: no probe."""
+    every_epochs: float = 1.0
+    """Epochs of pretraining from one probe to the next; the last is at the end."""
+    pooling: Literal["mean", "class_token", "electrodes"] = "mean"
+    amplitude: bool = False
+    """Features as a classifier's `pooling` and `amplitude` make them."""
+    penalties: tuple[float, ...] = PENALTIES
+    """As a fine-tuning's; the best on the validation split is taken, for the features as for band powers."""
+    window_seconds: int | None = None
+    """As `data.window_seconds`, of the probed corpora."""
+    most_windows: int = 2000
+    """Most windows of a split, drawn by the seed of the run."""
+    select: bool = False
+    """Choose the best checkpoint by the first corpus' probe instead of the loss."""
+
+    def __post_init__(self):
+        _require(self.every_epochs > 0, f"probe.every_epochs {self.every_epochs} must be positive.")
+        _require(self.most_windows >= 2, f"probe.most_windows {self.most_windows} must be at least 2.")
+        _check_penalties("probe.penalties", self.penalties)
+        _require(
+            bool(self.corpora) or not self.select,
+            "probe.select chooses the best checkpoint by the first of probe.corpora, which is empty: name a corpus.",
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class PretrainingStageConfig(StageConfig):
     """Pretrain the encoder: predict the codes of masked patches, in two complementary views."""
@@ -466,6 +506,7 @@ class PretrainingStageConfig(StageConfig):
     start_moments: bool = False
     """Keep AdamW's moments of `start_from`, a run of pretraining or one of its checkpoints, while schedule and data
     begin anew. (`--branch-from` begins where it stands.)"""
+    probe: ProbeConfig = ProbeConfig()
 
     def __post_init__(self):
         _require(
@@ -496,7 +537,7 @@ class FinetuningStageConfig(StageConfig):
     lora_rank: int = 8
     lora_scale: float = 16.0
     """An update is lora_scale / lora_rank times the product of its two matrices."""
-    penalties: tuple[float, ...] = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0)
+    penalties: tuple[float, ...] = PENALTIES
     """Of a probe, which takes the one that is best on the validation split: factors on half the squared norm of the
     weights beside the mean loss, where each kind of features has a variance of 1 in all."""
     balance: Literal["none", "loss", "sampling"] = "none"
@@ -520,10 +561,7 @@ class FinetuningStageConfig(StageConfig):
         _require(self.last_blocks >= 1, f"last_blocks {self.last_blocks} must be at least 1.")
         _require(self.lora_rank >= 1, f"lora_rank {self.lora_rank} must be at least 1.")
         _require(self.lora_scale > 0, f"lora_scale {self.lora_scale} must be positive.")
-        _require(
-            bool(self.penalties) and all(p > 0 for p in self.penalties),
-            f"penalties {self.penalties} must be one positive number or more.",
-        )
+        _check_penalties("penalties", self.penalties)
         _require(
             self.trainable != "probe" or self.model.pooling != "attention",
             "a probe cannot learn the query of model.pooling 'attention': choose mean, class_token or electrodes.",

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from labram_jax.adaptation.labels import balanced_weights, training_labels, with_targets
-from labram_jax.adaptation.probe import fit_probe
+from labram_jax.adaptation.labels import balanced_weights, training_labels, with_labels
+from labram_jax.adaptation.probe import electrode_rows, fit_probe
+from labram_jax.adaptation.probing import make_probing
 from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.carryover import read_resumption
 from labram_jax.checkpoints.digests import model_digest
@@ -38,7 +39,6 @@ from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.models.attention import kernel_of
-from labram_jax.montage import electrode_ids
 from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.parallel.stopping import StopRequest
@@ -69,7 +69,7 @@ def train(
 
 def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown: bool | int) -> training.TrainingResult:
     corpora = open_corpora(config.data)
-    masked = isinstance(config, PretrainingStageConfig)
+    masked, probe = isinstance(config, PretrainingStageConfig), None
     mesh = make_mesh(config.mesh)
     rows = process_rows(mesh, config.data.batch_rows)
     balanced = isinstance(config, FinetuningStageConfig) and config.balance == "sampling"
@@ -89,6 +89,10 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         notes += [note] if note else []
         if kept:
             stage, reader = stage.without_tokenizer(), reader.with_codes(kept)
+        if config.probe.corpora:
+            probing = make_probing(stage.config, mesh)
+            probe, notes = probing.probe, [*notes, *probing.notes]
+            stage = stage.selecting_by(*probing.selection) if config.probe.select else stage
     return training.train(
         stage,
         config.run,
@@ -103,6 +107,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         notes=notes,
         windows_of=reader.windows_of_step,
         made_from=origin,
+        probe=probe,
     )
 
 
@@ -112,8 +117,7 @@ def _probe(
     data = stage.config.data
     names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
     splits = {split: reader.split(name) for split, name in names.items()}
-    electrodes = {name for corpus in reader.corpora for montage in corpus.montages for name in montage.electrodes}
-    rows = sorted(electrode_ids(sorted(electrodes)).tolist())
+    rows = electrode_rows(reader.corpora)
     return training.TrainingResult(1, True, *fit_probe(stage, mesh, splits, rows, notes, seen))
 
 
@@ -275,7 +279,7 @@ def _moments(path: str, params: dict) -> Resumption:
 
 
 def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> FinetuningStage:
-    model = _with_labels(config, corpora)
+    model = with_labels(config, corpora)
     params = None
     if config.encoder:
         variables, source = read_model(config.encoder)
@@ -298,24 +302,3 @@ def _sized_like(source: EncoderConfig, wanted: EncoderConfig) -> EncoderConfig:
     # Biases of q and v and the map of the amplitude may start fresh, but those that were trained are never dropped.
     own |= {name: getattr(wanted, name) or getattr(source, name) for name in ("qkv_bias", "amplitude")}
     return dataclasses.replace(source, **own)
-
-
-def _with_labels(config: FinetuningStageConfig, corpora: list[Corpus]) -> ClassifierConfig:
-    """The outputs that the corpora's labels ask for."""
-    model, first = config.model, corpora[0]
-    for corpus in corpora:
-        if corpus.info.label is None:
-            raise InputError(f"The corpus {corpus.path} has no labels: prepare it with a task or a manifest.")
-        if (corpus.info.label, corpus.classes, corpus.info.outputs) != (
-            first.info.label,
-            first.classes,
-            first.info.outputs,
-        ):
-            raise InputError(f"The corpora {first.path} and {corpus.path} have different labels: train one at a time.")
-    if first.info.label == "vector":
-        model = dataclasses.replace(model, task="regression", outputs=first.info.outputs, classes=())
-        return with_targets(model, training_labels(config.data, corpora)) if config.standardise_targets else model
-    if len(first.classes) < 2:
-        raise InputError(f"The corpus {first.path} has one class alone ({first.classes[0]}): nothing can be learnt.")
-    outputs = 1 if len(first.classes) == 2 else len(first.classes)
-    return dataclasses.replace(model, task="classification", outputs=outputs, classes=first.classes)

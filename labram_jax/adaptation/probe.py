@@ -1,6 +1,6 @@
 """A probe: the head of a classifier fitted once to features of the frozen encoder, as a run like any other."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,13 +12,15 @@ from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
 from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.resume import check_resumable
-from labram_jax.config import FinetuningStageConfig
+from labram_jax.config import ClassifierConfig, FinetuningStageConfig
 from labram_jax.configfile import to_dict
+from labram_jax.data.corpus import Corpus
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import write_json
 from labram_jax.lock import held
 from labram_jax.models.classifier import in_target_units
 from labram_jax.models.readout import USUAL_ELECTRODES
+from labram_jax.montage import electrode_ids
 from labram_jax.parallel.sharding import replaced
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.finetuning import FinetuningStage, Predictions, labelled_windows, scores_of
@@ -36,6 +38,16 @@ class Features(NamedTuple):
 
     blocks: list[Block]
     labels: np.ndarray
+
+
+class Chosen(NamedTuple):
+    """The linear map that was chosen, how features are scaled for it, and its scores on what it was fitted to and on
+    what it was chosen by."""
+
+    fit: Fit
+    scales: list[Scale]
+    training: dict[str, float]
+    scores: dict[str, float]
 
 
 class Probed(NamedTuple):
@@ -121,29 +133,64 @@ def _fitted(
         )
     reading = prepare(ReadingStage(config, rows), program.mesh, total_steps=1, steps_per_epoch=1)
     found = {
-        split: read_features(reading, state.variables, splits[split])
+        split: read_features(reading, state.params, splits[split])
         for split in ("train", "validation")
         if splits[split] is not None
     }
-    train, chosen_on = found["train"], found.get("validation", found["train"])
-    scales = [scale_of(block) for block in train.blocks]
-    seen = scaled(train.blocks, scales)
-    fit = _best(program.stage, _fits(config, seen, train.labels), chosen_on, scales, say)
-    state = state.replace(params=replaced(state.params, _head(config, folded(fit, scales), fit, state.params, rows)))
-    return state, {**_scored(config, fit, seen, train.labels), "penalty": fit.penalty}
+    chosen = choose(program.stage, found["train"], found.get("validation", found["train"]), say)
+    head = _head(config, folded(chosen.fit, chosen.scales), chosen.fit, state.params, rows)
+    return state.replace(params=replaced(state.params, head)), {**chosen.training, "penalty": chosen.fit.penalty}
 
 
-def read_features(program: Program, variables: dict[str, PyTree], batches: Callable[[], HostBatches]) -> Features:
-    """The features of all labelled windows of a split, by the program of a `ReadingStage`."""
-    rows = labelled_windows(collect(program, variables, {}, batches()))
+def read_features(
+    program: Program,
+    params: Mapping[str, PyTree],
+    batches: Callable[[], HostBatches],
+    stopping: Callable[[], bool] = lambda: False,
+) -> Features | None:
+    """The features of all labelled windows of a split, by the program of a `ReadingStage`; None if it was stopped.
+
+    `params` has those of the readout, and may have others. `stopping` as for `collect`.
+    """
+    seen = {"params": {name: params[name] for name in program.abstract.params}}
+    collected = collect(program, seen, {}, batches(), stopping)
+    if collected is None:
+        return None
+    rows = labelled_windows(collected)
     if not len(rows["labels"]):
         raise InputError("A split has no labelled window: prepare the corpus with labels.")
+    if not np.isfinite(rows["pooled"]).all():
+        raise InputError(
+            "the encoder's features of some windows are not finite, though their EEG is: its training has diverged, so "
+            "use an earlier checkpoint, or lower optimizer.learning_rate."
+        )
     present = rows["present"] > 0 if "present" in rows else None
     by_electrode = program.stage.config.model.pooling == "electrodes"
     blocks = [Block(rows["pooled"], present[..., None] if by_electrode else None)]
     if "amplitude" in rows:
         blocks.append(Block(rows["amplitude"], present))
     return Features(blocks, rows["labels"])
+
+
+def choose(stage: FinetuningStage, train: Features, on: Features, say: Callable[[str], None]) -> Chosen:
+    """Fits linear maps to `train` and takes that which is best on `on` by the stage's selection.
+
+    Of equals it is that with the strongest penalty. Raises InputError where a class is missing, or nothing can choose.
+    """
+    metric, mode = stage.selection
+    scales = [scale_of(block) for block in train.blocks]
+    seen, on_seen, found = scaled(train.blocks, scales), scaled(on.blocks, scales), []
+    for fit in _fits(stage.config, seen, train.labels):
+        scores = _scored(stage.config, fit, on_seen, on.labels)
+        if metric not in scores:
+            raise InputError(
+                f"{metric} has no value on the validation split, so no penalty can be chosen by it: choose another "
+                "metric (--select-by loss), or another split."
+            )
+        say(f"penalty {fit.penalty:g}: {metric} {scores[metric]:.4f}")
+        found.append((scores[metric] if mode == "max" else -scores[metric], fit.penalty, fit, scores))
+    *_, fit, scores = max(found, key=lambda own: own[:2])
+    return Chosen(fit, scales, _scored(stage.config, fit, seen, train.labels), scores)
 
 
 def _fits(config: FinetuningStageConfig, seen: np.ndarray, labels: np.ndarray) -> Iterator[Fit]:
@@ -154,33 +201,22 @@ def _fits(config: FinetuningStageConfig, seen: np.ndarray, labels: np.ndarray) -
         if model.target_scale:
             targets = (targets - np.asarray(model.target_mean)) / np.asarray(model.target_scale)
         return ridge_fits(seen, targets, config.penalties)
-    missing = sorted(set(range(max(2, model.outputs))) - set(np.unique(labels).tolist()))
-    if missing:
-        name = model.classes[missing[0]] if model.classes else missing[0]
-        raise InputError(f"The training split has no window of the class {name}: a probe cannot learn it.")
+    check_classes(model, labels)
     return logistic_fits(seen, labels, config.penalties, config.balance == "loss")
 
 
-def _best(
-    stage: FinetuningStage,
-    fits: Iterator[Fit],
-    on: Features,
-    scales: Sequence[Scale],
-    say: Callable[[str], None],
-) -> Fit:
-    """The fit that is best by the stage's selection, of equals that with the strongest penalty."""
-    metric, mode = stage.selection
-    seen, found = scaled(on.blocks, scales), []
-    for fit in fits:
-        scores = _scored(stage.config, fit, seen, on.labels)
-        if metric not in scores:
-            raise InputError(
-                f"{metric} has no value on the validation split, so no penalty can be chosen by it: choose another "
-                "metric (--select-by loss), or another split."
-            )
-        say(f"penalty {fit.penalty:g}: {metric} {scores[metric]:.4f}")
-        found.append((scores[metric] if mode == "max" else -scores[metric], fit.penalty, fit))
-    return max(found, key=lambda own: own[:2])[2]
+def check_classes(model: ClassifierConfig, labels: np.ndarray, where: str = "The training split") -> None:
+    """Raises InputError where a class of a classifier has no window among those of these labels, to be fitted to."""
+    missing = sorted(set(range(max(2, model.outputs))) - set(np.unique(labels).tolist()))
+    if missing:
+        name = model.classes[missing[0]] if model.classes else missing[0]
+        raise InputError(f"{where} has no window of the class {name}: a probe cannot learn it.")
+
+
+def electrode_rows(corpora: Iterable[Corpus]) -> list[int]:
+    """Rows of the electrode vocabulary that any window of some corpora has, ascending."""
+    electrodes = {name for corpus in corpora for montage in corpus.montages for name in montage.electrodes}
+    return sorted(electrode_ids(sorted(electrodes)).tolist())
 
 
 def _scored(config: FinetuningStageConfig, fit: Fit, seen: np.ndarray, labels: np.ndarray) -> dict[str, float]:

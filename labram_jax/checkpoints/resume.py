@@ -25,7 +25,7 @@ FREE = (
 TOLD = (
     *("loop.epochs", "guard", "compute.dtype", "optimizer.reduce_dtype"),
     *("data.damaged_share", "data.validation_split", "data.test_split"),
-    *("select_by", "start_moments", "patience"),
+    *("select_by", "start_moments", "patience", "probe"),
 )
 # Would make another training of it, which `--branch-from` begins.
 FIXED = (

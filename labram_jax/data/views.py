@@ -13,12 +13,12 @@ from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.windows import Place, WindowIndex
 from labram_jax.errors import InputError
 
-# Beside the seed, this keeps these random numbers apart from others of the data.
-_SAMPLED = 18
-
 if TYPE_CHECKING:
     from labram_jax.data.codes import WindowCodes
     from labram_jax.data.corpus import Corpus
+
+# Beside the seed, this keeps these random numbers apart from others of the data.
+_SAMPLED = 18
 
 
 class Window(NamedTuple):

@@ -12,6 +12,7 @@ from labram_jax.reporting.report_classifier import describe_classifier
 from labram_jax.reporting.report_tokenizer import describe_tokenizer
 from labram_jax.reporting.runlog import Run
 from labram_jax.tables import cell, metric_name, score_rows
+from labram_jax.training.probing import BAND_POWERS, PROBE
 
 _PANELS = {
     "tokenizer": ("loss", "amplitude_loss", "phase_loss", "commitment_loss", "grad_norm"),
@@ -19,7 +20,7 @@ _PANELS = {
     "fine-tuning": ("loss", "accuracy", "balanced_accuracy", "auroc", "cohen_kappa", "pearson_r", "r2", "grad_norm"),
 }
 # What of a log line is bookkeeping and no result.
-_NOT_SCORES = frozenset({"step", "epoch", "split", "seconds", "patches_per_second", "learning_rate"})
+_NOT_SCORES = frozenset({"step", "epoch", "split", "seconds", "run_began", "patches_per_second", "learning_rate"})
 
 
 def write_report(path: str | Path) -> Path:
@@ -33,6 +34,7 @@ def write_report(path: str | Path) -> Path:
     page = Page(run.path)
     _summary(page, run)
     _training(page, run)
+    _probes(page, run)
     _left_scores(page, run)
     describe = {"tokenizer": describe_tokenizer, "fine-tuning": describe_classifier}.get(run.stage)
     if describe is not None:
@@ -66,12 +68,7 @@ def _training(page: Page, run: Run) -> None:
     if run.best:
         columns["validation, best"] = run.at("validation", run.best["step"])
     columns |= {"validation, last": run.last("validation"), "test": run.last("test")}
-    scores = {
-        name: {metric: value for metric, value in line.items() if metric not in _NOT_SCORES}
-        for name, line in columns.items()
-        if line
-    }
-    page.table(*score_rows(scores))
+    page.table(*score_rows({name: _scores_in(line) for name, line in columns.items() if line}))
     curves = {metric: run.curves(metric) for metric in _PANELS[run.stage]}
     references, meaning = _references(run)
     figure = training.training_curves(
@@ -89,6 +86,28 @@ def _training(page: Page, run: Run) -> None:
                 "Codes in use and their perplexity. On the training split they count one batch, on validation all "
                 "of its windows.",
             )  # fmt: skip
+
+
+def _probes(page: Page, run: Run) -> None:
+    """What linear maps read off the encoder while it was pretrained: at first, where it is best, and at last."""
+    references = {split for split in run.splits if split.endswith(f"/{BAND_POWERS}")}
+    for split in (split for split in run.splits if split.startswith(PROBE) and split not in references):
+        begun, last = run.first(split), run.last(split)
+        lines = {f"step {line['step']:,}": line for line in (begun, _best_line(run, split), last) if line}
+        if powers := run.last(f"{split}/{BAND_POWERS}"):
+            lines["band powers"] = powers
+        page.heading(f"Probe of {split.removeprefix(PROBE)}", level=3)
+        page.text("A linear map of the encoder's features, on the validation windows by which its penalty was chosen.")
+        page.table(*score_rows({name: _scores_in(line) for name, line in lines.items()}))
+
+
+def _best_line(run: Run, split: str) -> dict[str, float]:
+    return run.at(split, run.best["step"]) if run.best else {}
+
+
+def _scores_in(line: dict[str, float]) -> dict[str, float]:
+    """What of a line is a result."""
+    return {metric: value for metric, value in line.items() if metric not in _NOT_SCORES}
 
 
 def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:

@@ -67,6 +67,10 @@ class Run:
         found = {split: self.series(split, metric) for split in splits}
         return {split: series for split, series in found.items() if series is not None}
 
+    def first(self, split: str) -> dict[str, float]:
+        """The first line of a split, or nothing."""
+        return next((line for line in self.lines if line["split"] == split), {})
+
     def last(self, split: str) -> dict[str, float]:
         """The last line of a split, or nothing."""
         return next((line for line in reversed(self.lines) if line["split"] == split), {})

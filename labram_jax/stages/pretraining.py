@@ -1,6 +1,8 @@
 """The pretraining stage: predict the codes of hidden patches, in two complementary views."""
 
+import copy
 from collections.abc import Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +65,12 @@ class PretrainingStage(Stage):
     def without_tokenizer(self) -> "PretrainingStage":
         """The same stage for batches that bring their codes: it holds no tokenizer in memory."""
         return PretrainingStage(self.config, self.tokenizer.config, {}, self.params, self._resumption)
+
+    def selecting_by(self, metric: str, better: Literal["max", "min"]) -> "PretrainingStage":
+        """The same stage, whose best checkpoint is that with the best value of another metric."""
+        stage = copy.copy(self)
+        stage.selection = (metric, better)
+        return stage
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch().replace(mask=jnp.ones((1, 1), bool)), jnp.zeros((1, 1), jnp.int32))

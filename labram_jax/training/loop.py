@@ -8,6 +8,7 @@ import numpy as np
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.configfile import to_dict
 from labram_jax.errors import InputError
+from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.state import TrainState
 from labram_jax.parallel.stopping import StopRequest
 from labram_jax.parallel.watchdog import Watchdog
@@ -16,12 +17,13 @@ from labram_jax.training.evaluating import HostBatches, evaluate
 from labram_jax.training.feed import Feed
 from labram_jax.training.guard import passed_over
 from labram_jax.training.interval import Interval
+from labram_jax.training.probing import Probe, Scores
 from labram_jax.training.program import Program
 from labram_jax.training.readback import Readback
 from labram_jax.training.skips import GoneWrong, Skips
 from labram_jax.training.telemetry import Telemetry
 from labram_jax.training.trace import Trace
-from labram_jax.training.triggers import EVALUATE, SAVE, Triggers
+from labram_jax.training.triggers import EVALUATE, PROBE, SAVE, Triggers
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Loop:
         validation: makes one pass over the validation split.
         total: steps of the whole training.
         interval: takes the metrics of steps until they are logged.
+        probe: what is made of the encoder now and then.
         stopped: whether it was asked to stop before all was done.
         ended: whether so many evaluations found nothing better that the stage's patience is at an end.
         scores: of the last evaluation on the validation split.
@@ -58,6 +61,7 @@ class Loop:
     validation: Callable[[], HostBatches] | None
     total: int
     interval: Interval
+    probe: Probe | None = None
     stopped: bool = False
     ended: bool = False
     scores: dict[str, float] = field(default_factory=dict)
@@ -69,6 +73,7 @@ class Loop:
     def run(self, state: TrainState, start: int) -> tuple[TrainState, int]:
         """Steps from `start` to the end or to a request to stop; returns the state and the steps done."""
         self._catch_up(state, start)
+        self._begin_probing(state, start)
         self._went_back = int(state.guard["went_back"])
         done = start
         self._lose_patience(start)
@@ -163,10 +168,8 @@ class Loop:
         # Every evaluation and checkpoint ends a logged interval, so a resumed run logs what an unbroken one does.
         self._log(done)
         self.telemetry.flush()  # before the checkpoint: a run that goes on from it has a log without a gap
-        evaluating = EVALUATE in due
-        scores = self._evaluate(state, done, "validation", self.validation) if evaluating and not stopping else {}
-        self.scores = scores or self.scores
-        self.stopped = self.stopped or (stopping and (evaluating or done < self.total))
+        scores = {} if stopping else self._judge(state, done, due)
+        self.stopped = self.stopped or (stopping and (bool(due & {EVALUATE, PROBE}) or done < self.total))
         self._lose_patience(done, scores)
         if SAVE in due or self.stopped or self.ended or self.checkpoints.improves(scores):
             self.checkpoints.save(done, state, to_dict(self.program.stage.config), scores)
@@ -191,12 +194,26 @@ class Loop:
         """Evaluates the checkpoint that is gone on from where a request to stop had left it without its scores."""
         if start not in self.checkpoints.steps or self.checkpoints.meta(start)["metrics"]:
             return
-        if self.triggers.due_by_steps(EVALUATE, start):
-            self.scores = self._evaluate(state, start, "validation", self.validation)
-            if self.stopped:
-                self._say_stopped(start)
-            else:
-                self.checkpoints.add_metrics(start, self.scores)
+        due = {act for act in (EVALUATE, PROBE) if self.triggers.due_by_steps(act, start)}
+        scores = self._judge(state, start, due)
+        if self.stopped:
+            self._say_stopped(start)
+        elif due:
+            self.checkpoints.add_metrics(start, scores)
+
+    def _begin_probing(self, state: TrainState, start: int) -> None:
+        """Logs what stands beside probes, and the probe of what the run begins with, unless the log has it already."""
+        if self.probe is None or self.stopped or start >= self.total:
+            return
+        known = told_by_first(lambda: [split for split in self.probe.splits if self.telemetry.first(split)])
+        if set(known) == set(self.probe.splits):
+            return
+        found = self._probed(state)
+        if self.stopped:
+            self._say_stopped(start)
+            return
+        found = self.probe.references() | found
+        self._tell(start, {split: scores for split, scores in found.items() if split not in known})
 
     def score(self, state: TrainState, step: int, test: Callable[[], HostBatches]) -> dict[str, float]:
         """Metrics of the best checkpoint, else of `state`, on the test split; none if asked to stop."""
@@ -205,28 +222,55 @@ class Loop:
             self.checkpoints.wait()
             step = best["step"]
             state = self.program.with_frozen(self.checkpoints.restore(step, self.program.abstract))
-        scores = self._evaluate(state, step, "test", test)
+        found = self._evaluated(state, "test", test)
         if self.stopped:
             self._say_stopped(self.total)
-        return scores
+        self._tell(step, found)
+        return found.get("test", {})
 
-    def _evaluate(
-        self, state: TrainState, step: int, split: str, batches: Callable[[], HostBatches]
-    ) -> dict[str, float]:
-        """Metrics of a split, logged and told; none where a request to stop comes between its batches."""
+    def _judge(self, state: TrainState, step: int, due: set[str]) -> dict[str, float]:
+        """What a checkpoint says of the state after `step` steps: scores on validation and of probes, as they are due.
 
-        def stopping() -> bool:
-            self.watchdog.beat()
-            return self.stop.asked()
-
-        scores = evaluate(self.program, state.variables, state.frozen, batches(), stopping)
-        if scores is None:
-            self.stopped = True
+        They are logged and told together, or not at all where a request to stop comes between.
+        """
+        found = self._evaluated(state, "validation", self.validation) if EVALUATE in due else {}
+        probes = self._probed(state) if PROBE in due and not self.stopped else {}
+        if self.stopped:
             return {}
-        self.telemetry.log(step, split, scores)
+        self._tell(step, found | probes)
+        self.scores = found.get("validation", self.scores)
+        return found.get("validation", {}) | {
+            f"{split}/{name}": value for split, scores in probes.items() for name, value in scores.items()
+        }
+
+    def _evaluated(
+        self, state: TrainState, split: str, batches: Callable[[], HostBatches]
+    ) -> dict[str, dict[str, float]]:
+        """Metrics of a split, by its name; none where a request to stop comes between its batches."""
+        scores = evaluate(self.program, state.variables, state.frozen, batches(), self._stopping)
+        self.stopped = self.stopped or scores is None
+        return {} if scores is None else {split: scores}
+
+    def _probed(self, state: TrainState) -> Scores:
+        """Scores of the probes by their splits; none where a request to stop comes between batches."""
+        found = self.probe.scores(state.params, self._stopping)
+        self.stopped = self.stopped or found is None
+        return found or {}
+
+    def _stopping(self) -> bool:
+        """Asked between batches that change nothing."""
+        self.watchdog.beat()
+        return self.stop.asked()
+
+    def _tell(self, step: int, found: Scores) -> None:
+        """Logs scores by their splits, and tells them."""
+        for split, scores in found.items():
+            self.telemetry.log(step, split, scores)
         self.telemetry.flush()
-        self.telemetry.say(f"step {step} {split}: {_brief(scores)}")
-        return scores
+        for split, scores in found.items():
+            probed = self.probe is not None and split in self.probe.metrics
+            told = self.probe.told(step, split, scores, self.telemetry.first) if probed else _brief(scores)
+            self.telemetry.say(f"step {step} {split}: {told}")
 
     def _finish_trace(self, done: int) -> None:
         if self.trace.complete(done):

@@ -69,6 +69,7 @@ class Telemetry:
         wandb: bool = False,
     ):
         self._primary = jax.process_index() == 0
+        self._first: dict[str, dict] = {}
         self._steps_per_epoch = steps_per_epoch
         packages = (tensorboardx() if tensorboard else None, weights_and_biases() if wandb else None)
         if not self._primary:
@@ -78,6 +79,8 @@ class Telemetry:
         before = read_metrics(run)
         self._log, self._skipped = StepLog(run / METRICS, start), StepLog(run / SKIPPED, start)
         kept = read_metrics(run)
+        for line in kept:
+            self._first.setdefault(line["split"], line)
         self._goodput = Goodput(before, kept)
         self._begin = time.monotonic() - max((line["seconds"] for line in kept), default=0.0)
         self._boards: list[Board] = []
@@ -122,8 +125,13 @@ class Telemetry:
             "run_began": self._goodput.began,
         }
         self._log.append(line)
+        self._first.setdefault(split, line)
         for board in self._boards:
             board.write(step, split, {name: value for name, value in values.items() if math.isfinite(value)})
+
+    def first(self, split: str) -> Mapping:
+        """The first line of a split since the run began, empty where there is none; the first process alone has it."""
+        return self._first.get(split, {})
 
     def log_skipped(self, step: int, values: Mapping) -> None:
         """Appends a line to skipped.jsonl: the step of this number (from 1) changed nothing."""

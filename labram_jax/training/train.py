@@ -25,6 +25,7 @@ from labram_jax.training.evaluating import HostBatches
 from labram_jax.training.feed import Feed
 from labram_jax.training.interval import Interval, StepCost
 from labram_jax.training.loop import Loop
+from labram_jax.training.probing import Probe
 from labram_jax.training.program import prepare
 from labram_jax.training.skips import Skips, WindowsOf
 from labram_jax.training.start import restore_or_create
@@ -69,6 +70,7 @@ def train(
     notes: Sequence[str] = (),
     windows_of: WindowsOf | None = None,
     made_from: Origin = Origin(),
+    probe: Probe | None = None,
 ) -> TrainingResult:
     """Trains a stage in its run directory, from its latest checkpoint if there is one.
 
@@ -90,6 +92,7 @@ def train(
         windows_of: what `Skips` wants to know of a step that changed nothing.
         made_from: digests of the inputs, which must be those of the run's checkpoints, and another run's checkpoint to
             begin with where there are none.
+        probe: what is made of the encoder now and then.
 
     Raises:
         InputError: the run was started under another configuration, a checkpoint is damaged, the data ended, or the
@@ -119,6 +122,7 @@ def train(
             for note in (*origin, *notes):
                 telemetry.say(note)
             acts = (SAVE,) if validation is None else (EVALUATE, SAVE)
+            every = None if probe is None else probe.every_epochs
             loop = Loop(
                 program,
                 checkpoints,
@@ -126,13 +130,14 @@ def train(
                 trace,
                 stop,
                 watchdog,
-                Triggers(options, total, steps_per_epoch, program.events, acts),
+                Triggers(options, total, steps_per_epoch, program.events, acts, every),
                 Feed(loader, mesh, start),
                 Skips(run, stage.config.guard, telemetry, windows_of),
                 restore,
                 validation,
                 total,
                 Interval(cost),
+                probe,
             )
             state, step = loop.run(state, start)
             scores = {} if loop.stopped or test is None else loop.score(state, step, test)

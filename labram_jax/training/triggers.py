@@ -1,4 +1,4 @@
-"""When a training is evaluated and saved, and which steps may therefore run as one program."""
+"""When a training is evaluated, probed and saved, and which steps may therefore run as one program."""
 
 import math
 import time
@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 from labram_jax.config import LoopConfig
 from labram_jax.parallel.processes import of_first
 
-EVALUATE, SAVE = "evaluate", "save"
+EVALUATE, PROBE, SAVE = "evaluate", "probe", "save"
 # How often processes agree on the time: they wait for each other and for their devices then.
 LOOK_SECONDS = 5.0
 
 
 class Triggers:
-    """Says after which steps to evaluate and to save; the same on every process, which all must ask the same.
+    """Says after which steps to evaluate, to probe and to save; the same on every process, which all must ask the same.
 
     What epochs and steps decide follows from the step alone. Minutes are looked at after every `log_every` steps.
 
@@ -23,6 +23,7 @@ class Triggers:
         steps_per_epoch: batches in one epoch.
         events: steps before which something happens.
         acts: of `EVALUATE` and `SAVE` those that there are.
+        probe_every_epochs: how often to probe, if there is a probe.
         clock: seconds.
     """
 
@@ -33,10 +34,13 @@ class Triggers:
         steps_per_epoch: int,
         events: Collection[int],
         acts: Collection[str] = (EVALUATE, SAVE),
+        probe_every_epochs: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._options, self._total, self._events = options, total, sorted(events)
         self._periods = {act: _periods(options, act, steps_per_epoch) for act in acts}
+        if probe_every_epochs is not None:
+            self._periods[PROBE] = (_steps_of(probe_every_epochs, steps_per_epoch),)
         minutes = {act: getattr(options, f"{act}_every_minutes") for act in acts}
         self._clock = _Clock({act: 60 * value for act, value in minutes.items() if value}, options.log_every, clock)
 
@@ -72,8 +76,12 @@ class Triggers:
 def _periods(options: LoopConfig, act: str, steps_per_epoch: int) -> tuple[int, ...]:
     """The steps after every how many of which an act is due."""
     epochs, steps = (getattr(options, f"{act}_every_{unit}") for unit in ("epochs", "steps"))
-    by_epochs = None if epochs is None else max(1, round(epochs * steps_per_epoch))
+    by_epochs = None if epochs is None else _steps_of(epochs, steps_per_epoch)
     return tuple(period for period in (by_epochs, steps) if period is not None)
+
+
+def _steps_of(epochs: float, steps_per_epoch: int) -> int:
+    return max(1, round(epochs * steps_per_epoch))
 
 
 class _Clock:
