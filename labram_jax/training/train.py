@@ -142,7 +142,7 @@ def train(
             state, step = loop.run(state, start)
             scores = {} if loop.stopped or test is None else loop.score(state, step, test)
         checkpoints.wait()
-        stop.at_stake = False
+        stop.at_stake = loop.stopped  # a run that ends as asked is not ended on its way out
         return TrainingResult(step, not loop.stopped, checkpoints.best, loop.scores, scores)
 
 
