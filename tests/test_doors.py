@@ -32,7 +32,7 @@ PROJECT = {
     "labram_jax.contacts": (),
     "labram_jax.montage": ("labram_jax.contacts", "labram_jax.errors"),
     "labram_jax.metrics": ("labram_jax.errors",),
-    "labram_jax.config": ("labram_jax.errors", "labram_jax.montage"),
+    "labram_jax.config": ("labram_jax.config", "labram_jax.errors", "labram_jax.montage"),
     "labram_jax.protocol": ("labram_jax.config", "labram_jax.errors", "labram_jax.tables"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
