@@ -77,21 +77,6 @@ def test_run_learns_logs_evaluates_and_saves(whole):
     assert steps(whole)[-2:] == [18, 24]
 
 
-def test_killed_run_goes_on_bit_for_bit(whole, tmp_path):
-    """SIGKILL between checkpoints: parameters and log end as if nothing had happened."""
-    run = tmp_path / "killed"
-    process = start_toy(run, 4, "--slow", 0.15)
-    wait_for(lambda: any(line["step"] > 12 for line in read_metrics(run)), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    saved = steps(run)[-1]
-    assert process.returncode == -signal.SIGKILL and saved < 4 * STEPS_PER_EPOCH
-    output = finish(start_toy(run, 4))
-    assert f"resuming from step {saved} of {4 * STEPS_PER_EPOCH}" in output
-    jax.tree.map(np.testing.assert_array_equal, last_model(run), last_model(whole))
-    assert lines(run) == [line for line in lines(whole) if line["split"] != "test"]
-
-
 def test_stop_request_saves_and_ends_well(whole, tmp_path):
     run = tmp_path / "stopped"
     process = start_toy(run, 4, "--slow", 0.15)
