@@ -16,12 +16,11 @@ TPU_COMPILER := .venv/libtpu
 TPU_LIBRARY := TPU_LIBRARY_PATH=$(CURDIR)/.venv/libtpu/libtpu/libtpu.so
 endif
 
-# The longest files come first, so that both processes have something to do to the end.
 # Tests compile far longer than they compute, and less so without the compiler's most expensive passes.
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 test: .venv/installed $(TPU_COMPILER)
-	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/training tests
+	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Kills of builds and trainings, stops of two processes, 10,000 damaged files: the tests make a few of each. Takes hours.
 faults: .venv/installed
