@@ -15,10 +15,12 @@ pytest_plugins = ["alpha_corpus", "small_disk"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory) -> None:
-    """Keeps away from the user's cache, and compiles anew whatever this process compiles."""
+def own_cache(tmp_path_factory, worker_id) -> None:
+    """Keeps away from the user's cache; what one process of the tests has compiled, none compiles again."""
     os.environ["LABRAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    jax.config.update("jax_enable_compilation_cache", False)
+    together = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    jax.config.update("jax_compilation_cache_dir", str(together / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")
