@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +84,6 @@ def _variable(name: str, variable: str, what: str, folder: Path) -> tuple[Path, 
 
 def _known(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-
-
-def changes(before: AnyStageConfig, after: AnyStageConfig) -> dict[str, tuple[Any, Any]]:
-    """What differs between two configurations of one stage, by dotted names: the value before and after."""
-    return {
-        name: (value, own)
-        for (name, value), (_, own) in zip(_flat(to_dict(before)), _flat(to_dict(after)), strict=True)
-        if value != own
-    }
-
-
-def _flat(values: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def config_folder() -> Path:

@@ -11,8 +11,9 @@ from labram_jax.benchmark.running import Benchmark, Tables
 from labram_jax.benchmark.writing import as_text, write_results
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.ledger import Overlap, overlap
+from labram_jax.checkpoints.resume import differences
 from labram_jax.config import ClassifierConfig, FinetuningStageConfig, MaskedModelConfig, size_of
-from labram_jax.configfile import changes, to_dict
+from labram_jax.configfile import to_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
 from labram_jax.data.schema import SPLITS
@@ -108,7 +109,7 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
     changes, and where the folder holds another benchmark.
     """
     recipe, notes = start.recipe(protocol)
-    changed = {name: after for name, (_, after) in changes(recipe, config).items()}
+    changed = {name: after for name, _, after in differences(to_dict(recipe), to_dict(config))}
     forbidden = sorted(changed.keys() & {*_OWN, *(() if isinstance(protocol.split, OwnSplits) else _OWN_SPLITS)})
     if forbidden:
         raise InputError(
@@ -170,16 +171,14 @@ def _check(protocol: Protocol, corpus: Corpus) -> None:
 
 def _claim(benchmark: Benchmark, protocol: Protocol, start: Start) -> None:
     """Writes down what the folder's runs are made from; raises InputError where it holds runs made otherwise."""
-    out, asked = (
-        benchmark.out,
-        {
-            "protocol": protocol.name,
-            "folds": {fold.name: dict(fold.data) for fold in benchmark.folds},
-            "corpus": corpus_digest(benchmark.corpus),
-            "checkpoints": dict(start.digests),
-            "configuration": to_dict(benchmark.config),
-        },
-    )
+    out = benchmark.out
+    asked = {
+        "protocol": protocol.name,
+        "folds": {fold.name: dict(fold.data) for fold in benchmark.folds},
+        "corpus": corpus_digest(benchmark.corpus),
+        "checkpoints": dict(start.digests),
+        "configuration": to_dict(benchmark.config),
+    }
     path = out / ASKED
     if path.is_file():
         found = read_json(path)

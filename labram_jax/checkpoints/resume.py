@@ -82,8 +82,8 @@ def check_resumable(
 def differences(
     saved: dict, now: dict, known: Mapping[str, Any] | None = None, inputs: Mapping[str, Any] | None = None
 ) -> list[tuple[str, Any, Any]]:
-    """Name, value then and value now of what differs between two written configurations, inputs by their content."""
-    saved, now, found = _flat(saved), _flat(json.loads(json.dumps(now))), []
+    """Name, value then and value now of what differs between two configurations as plain data, inputs by content."""
+    saved, now, found = _flat(saved), _flat(now), []
     saved = {**{name: value for name, value in BEFORE.items() if name in now}, **saved}
     compared = (known or {}).keys() & (inputs or {}).keys()
     for name in sorted(saved, key=lambda name: name not in compared):  # they decide about other fields
@@ -120,7 +120,7 @@ def _branching(run: Path, name: str) -> str:
 
 def _flat(config: dict, prefix: str = "") -> dict:
     flat = {}
-    for name, value in config.items():
+    for name, value in json.loads(json.dumps(config)).items():  # as what was written has them, without tuples
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
 
