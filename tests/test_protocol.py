@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 from sentences import refuses
 
+from labram_jax.checkpoints.resume import differences
 from labram_jax.config import replace
-from labram_jax.configfile import changes, load_file, load_protocol, protocols
+from labram_jax.configfile import load_file, load_protocol, protocols, to_dict
 from labram_jax.evaluation.published import published_for
 from labram_jax.metrics import METRICS, task_of
 from labram_jax.protocol import Protocol, SubjectFolds, SubjectLists, TimeFolds
@@ -39,8 +40,8 @@ def test_there_is_no_protocol_that_is_not_tested_here():
 
 def test_hyperparameters_of_published_protocols_are_those_of_the_configurations():
     assert load_protocol("labram-tuab").finetuning["large"] == load_file("finetune_tuab_large")
-    changed = changes(load_file("finetune_tuab_base"), load_protocol("cbramod-eegmat").finetuning["base"])
-    assert {name: after for name, (_, after) in changed.items()} == {
+    two = load_file("finetune_tuab_base"), load_protocol("cbramod-eegmat").finetuning["base"]
+    assert {name: after for name, _, after in differences(*map(to_dict, two))} == {
         "data.window_seconds": 5, "data.patch_slots": 95, "data.batch_rows": 64, "select_by": "auroc",
     }  # fmt: skip
 
