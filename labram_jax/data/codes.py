@@ -22,7 +22,7 @@ from labram_jax.data.digest import corpus_digest
 from labram_jax.data.schema import CODES_FOLDER, RATE_HZ, file_digest
 from labram_jax.data.views import MontageWindows, Windows
 from labram_jax.data.windows import stride_samples
-from labram_jax.errors import DamageError, InputError
+from labram_jax.errors import DamageError, InputError, refusal_in
 from labram_jax.jsonfile import built, read_json, write_json
 
 INFO_FILE = "codes.json"
@@ -98,18 +98,20 @@ class KeptCodes:
     def _of(self, split: str, montage: MontageWindows) -> "WindowCodes":
         path = self.folder / codes_file(split, montage.directory.name)
         expected = (len(montage), len(montage.electrodes), montage.seconds)
+        damaged = DamageError(f"{path} is not what was written", _ADVICE.format(self.folder))
         try:
-            codes = WindowCodes(path)
+            whole = not self.info.files or self.info.files.get(path.name) == file_digest(path)
+            codes = WindowCodes(path) if whole else None
         except FileNotFoundError as error:
             raise DamageError(f"{path} is missing", _ADVICE.format(self.folder)) from error
-        except ValueError as error:  # too short for its header, or for what that says
-            raise DamageError(f"{path} is not what was written", _ADVICE.format(self.folder)) from error
+        except Exception as error:  # NumPy has no one exception for a header that it cannot read
+            raise refusal_in(error) or damaged from error
+        if codes is None:
+            raise damaged
         if codes.shape != expected:
             raise DamageError(
                 f"{path} holds codes of shape {codes.shape} instead of {expected}", _ADVICE.format(self.folder)
             )
-        if self.info.files and self.info.files.get(path.name) != file_digest(path):
-            raise DamageError(f"{path} is not what was written", _ADVICE.format(self.folder))
         return codes
 
 
