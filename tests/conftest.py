@@ -16,11 +16,18 @@ pytest_plugins = ["alpha_corpus", "small_disk"]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory, worker_id) -> None:
-    """Keeps away from the user's cache; what one process of the tests has compiled, none compiles again."""
+    """Keeps away from the user's cache; what one process of the tests has compiled, none compiles again.
+
+    Neither do the processes that tests start, unless they are told of another folder.
+    """
     os.environ["LABRAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     together = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    jax.config.update("jax_compilation_cache_dir", str(together / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    for name, value in (
+        ("jax_compilation_cache_dir", str(together / "compiled")),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+    ):
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

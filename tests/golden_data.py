@@ -31,8 +31,15 @@ ABSOLUTE = 5e-6
 RELATIVE_LOSS = 1e-5
 RELATIVE_GRADIENT = 1e-4
 
-# These tests compile far longer than they compute: without the compiler's most expensive passes they take half as long.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# These tests compile far longer than they compute: what `make test` tells the compiler, and why, is in the Makefile.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+# The same for processes of their own.
+QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
 quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 

@@ -42,12 +42,11 @@ CACHE_OPTIONS = (
 CONFIGURATION = "from small_runs import tokenizer_config\n\nconfig = tokenizer_config({run!r}, [{corpus!r}])\n"
 
 
-def start(file: Path, run: Path, cache: Path) -> subprocess.Popen:
-    """`labram-jax train FILE --run RUN` in a process of its own; the second one need not compile what the first did."""
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+def start(file: Path, run: Path) -> subprocess.Popen:
+    """`labram-jax train FILE --run RUN` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "labram_jax", "train", str(file), "--run", str(run)],
-        env=os.environ | compiled | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(TESTS)},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(TESTS)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,7 +61,7 @@ def test_killed_run_goes_on_from_the_command_line_and_ends_bit_for_bit_the_same(
     """SIGKILL after the first checkpoint, where the codebook starts: parameters, codes and moments are equal."""
     run, file = tmp_path / "killed", tmp_path / "mine.py"
     file.write_text(CONFIGURATION.format(run="elsewhere", corpus=str(corpus.path)))
-    process, deadline = start(file, run, tmp_path / "cache"), time.monotonic() + 300
+    process, deadline = start(file, run), time.monotonic() + 300
     while not saved(run):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.01)
@@ -70,7 +69,7 @@ def test_killed_run_goes_on_from_the_command_line_and_ends_bit_for_bit_the_same(
     process.communicate()
     (first,), last = saved(run), saved(tokenizer_run)[-1]
     assert first == last / 3  # of three epochs, one goes past the quantizer
-    process = start(file, run, tmp_path / "cache")
+    process = start(file, run)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert f"resuming from step {first} of {last} in {run}" in output

@@ -5,11 +5,9 @@ import dataclasses
 import json
 import shutil
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from scipy import stats
 from sentences import refuses
 from small_runs import MONTAGES, finetuning_config, write_corpus
@@ -59,24 +57,7 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory):
-    """The second run need not compile what the first did, as for users."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_enable_compilation_cache": True,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for values in (options, before):
-        for name, value in values.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-        if values is options:
-            yield
-
-
-@pytest.fixture(scope="module")
-def done(small, compiled_once, tmp_path_factory):
+def done(small, tmp_path_factory):
     """A benchmark of two seeds that was killed in its second run, and its results when it had gone on."""
     out, trained, train = tmp_path_factory.mktemp("benchmark") / "out", [], running.train
     options = BenchmarkOptions(str(small.path), seeds=2, out=out)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_data import QUICK
+from golden_data import QUICK_FLAGS
 
 SCRIPT = Path(__file__).with_name("mesh_steps.py")
-QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())
 STAGES = ("tokenizer", "pretraining", "fine-tuning")
 LAYOUTS = ("8x1x1", "4x2x1", "4x2x1 in 4", "2x2x2", "1x1x2")
 # Compiling takes long: all layouts of all stages only with LABRAM_MESHES_FULL=1.

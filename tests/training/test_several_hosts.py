@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from golden_data import QUICK_FLAGS
 from small_runs import finetuning_config
 
 from labram_jax.checkpoints.models import load_model
@@ -30,9 +31,7 @@ EVALUATED = 2 * 12  # windows of a split that is not trained on, of both montage
 def environment(devices: int, **more: str) -> dict[str, str]:
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
-        # Nothing here runs for long: what counts is the time to compile.
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {QUICK_FLAGS}",
         "PYTHONPATH": f"{TESTS}:{TESTS.parent}",
         **more,
     }
@@ -54,9 +53,7 @@ class Pair:
         return subprocess.run(
             [str(LAUNCHER), "2", "mine.py", "--run", str(self.run)],
             cwd=self.folder,
-            env=environment(
-                4, LABRAM_JAX=str(self.command), JAX_COMPILATION_CACHE_DIR=str(self.folder / "cache"), **more
-            ),
+            env=environment(4, LABRAM_JAX=str(self.command), **more),
             capture_output=True,
             text=True,
             timeout=300,
