@@ -88,6 +88,7 @@ def _compiled(arrays: dict[str, Array], everywhere: NamedSharding | None) -> dic
     return found if everywhere is None else jax.lax.with_sharding_constraint(found, everywhere)
 
 
+@jax.jit  # of its own, so that arrays of one shape and type are traced once: models have many of each
 def _traced(array: Array) -> UInt32[Array, "2"]:
     words = _words_of(array)
     places = jnp.zeros((), jnp.uint32)
