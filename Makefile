@@ -16,8 +16,8 @@ TPU_COMPILER := .venv/libtpu
 TPU_LIBRARY := TPU_LIBRARY_PATH=$(CURDIR)/.venv/libtpu/libtpu/libtpu.so
 endif
 
-# Tests compile far longer than they compute: without the compiler's most expensive passes, with its older and simpler
-# way of writing fused loops, and in one part per program, they take less than half as long (as in tests/golden_data.py).
+# Tests compile far longer than they compute, and less so without the compiler's most expensive passes. Its older way of
+# writing fused loops, with each program in one part, halves what is left. The same stands in tests/golden_data.py.
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
