@@ -86,6 +86,7 @@ def _model_lines(model) -> list[str]:
     else:
         names = f" ({', '.join(model.classes)})" if model.classes else ""
         readout = f"pooling by {model.pooling.replace('_', ' ')}" + ", with amplitudes" * model.amplitude
+        readout += ", with those of filters" * model.filters
         lines.append(f"{model.task}, {model.outputs} output(s){names}, {readout}")
     return lines
 

@@ -169,6 +169,8 @@ def read_features(
     blocks = [Block(rows["pooled"], present[..., None] if by_electrode else None)]
     if "amplitude" in rows:
         blocks.append(Block(rows["amplitude"], present))
+    if "filters" in rows:
+        blocks.append(Block(rows["filters"], present[..., None]))
     return Features(blocks, rows["labels"])
 
 
@@ -229,7 +231,7 @@ def _head(
     config: FinetuningStageConfig, maps: Sequence[Map], fit: Fit, params: Mapping[str, PyTree], rows: Sequence[int]
 ) -> dict[str, PyTree]:
     """Parameters of the classifier's heads that give what the fit gives; rows of other electrodes are zeros."""
-    pooled, *amplitudes = maps
+    pooled, *beside = maps
 
     def at_rows(like: jax.Array, values: np.ndarray) -> np.ndarray:
         whole = np.zeros(like.shape, np.float32)
@@ -245,10 +247,10 @@ def _head(
     else:
         head = {"kernel": pooled.kernel, "bias": fit.bias + pooled.offset.sum(axis=0)}
     found = {"head": head}
-    for own in amplitudes:
-        like = params["amplitude_head"]
-        found["amplitude_head"] = {
-            "kernel": at_rows(like["kernel"], own.kernel[:, None]),
-            "offset": at_rows(like["offset"], own.offset),
+    for name, own in zip((name for name in ("amplitude_head", "filter_head") if name in params), beside, strict=True):
+        outputs = own.offset.shape[-1]
+        found[name] = {
+            "kernel": at_rows(params[name]["kernel"], own.kernel.reshape(len(rows), -1, outputs)),
+            "offset": at_rows(params[name]["offset"], own.offset.reshape(len(rows), -1, outputs).sum(axis=1)),
         }
     return found

@@ -133,7 +133,7 @@ def _probed(config: PretrainingStageConfig, path: str, mesh: Mesh) -> ProbedCorp
     finetuning = FinetuningStageConfig(
         run=config.run,
         data=data,
-        model=ClassifierConfig(encoder, pooling=options.pooling, amplitude=options.amplitude),
+        model=ClassifierConfig(encoder, pooling=options.pooling, amplitude=options.amplitude, filters=options.filters),
         trainable="probe",
         penalties=options.penalties,
         compute=config.compute,

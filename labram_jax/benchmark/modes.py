@@ -7,15 +7,15 @@ from labram_jax.errors import InputError
 
 TRAINED = get_args(get_type_hints(FinetuningStageConfig)["trainable"])
 READOUTS = get_args(get_type_hints(ClassifierConfig)["pooling"])
-AMPLITUDE = "amplitude"
+BESIDE = ("amplitude", "filters")
 
 
 def changes_of(mode: str) -> dict[str, Any]:
     """What a mode changes of a configuration, by dotted names.
 
     A mode is what is trained (`FinetuningStageConfig.trainable`, all unless it says so), a readout
-    (`ClassifierConfig.pooling`) and `amplitude`, joined by +: "all", "head+electrodes+amplitude". Raises InputError
-    for anything else.
+    (`ClassifierConfig.pooling`), `amplitude` and `filters`, joined by +: "all", "head+electrodes+amplitude". Raises
+    InputError for anything else.
     """
     found: dict[str, Any] = {}
     for part in mode.split("+"):
@@ -23,12 +23,12 @@ def changes_of(mode: str) -> dict[str, Any]:
             change = {"trainable": part}
         elif part in READOUTS:
             change = {"model.pooling": part}
-        elif part == AMPLITUDE:
-            change = {"model.amplitude": True}
+        elif part in BESIDE:
+            change = {f"model.{part}": True}
         else:
             raise InputError(
                 f"There is no mode {mode!r}, since {part!r} is neither what is trained ({', '.join(TRAINED)}), nor a "
-                f"readout ({', '.join(READOUTS)}), nor {AMPLITUDE}: join these by +."
+                f"readout ({', '.join(READOUTS)}), nor what stands beside it ({', '.join(BESIDE)}): join these by +."
             )
         if change.keys() <= found.keys():
             raise InputError(f"The mode {mode!r} names two of one kind: name one.")

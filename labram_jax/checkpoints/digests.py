@@ -24,7 +24,7 @@ _MULTIPLIERS = (0x9E3779B1, 0x85EBCA77)
 # Words that are digested at one time on the host, where no compiler saves the intermediate arrays.
 _CHUNK = 2**16
 # Options that configurations did not have when models were first known by their digests, as they are when off.
-LATER = (("amplitude", False),)
+LATER = (("amplitude", False), ("filters", False))
 
 
 def digests(items: Mapping[str, PyTree]) -> dict[str, str]:

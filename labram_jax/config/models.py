@@ -11,7 +11,7 @@ SAMPLE_RATE = 200
 TIME_STEPS = 25  # steps per patch that the temporal convolution leaves: 200 samples at stride 8
 ELECTRODE_ROWS = 129  # row 0 is the class token's
 TIME_ROWS = 16
-CONVOLUTION_GROUPS = 4
+CONVOLUTIONS, CONVOLUTION_GROUPS = 3, 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class EncoderConfig:
     amplitude: bool = False
     """Add a linear map of each patch's log amplitude, which the group normalisation takes away, to its embedding. It
     starts at zero, so that weights trained without it give what they gave."""
+
+    @property
+    def filters(self) -> int:
+        """How many filters the temporal convolution has, in all three layers."""
+        return CONVOLUTIONS * self.temporal_channels
 
     def __post_init__(self):
         require(
@@ -147,6 +152,8 @@ class ClassifierConfig:
     """Class names in label order, for tables and figures."""
     amplitude: bool = False
     """Show the head the log amplitude of each electrode too, by the same rule for those that a window lacks."""
+    filters: bool = False
+    """Show it that of what each filter of the temporal convolution gives of each electrode, before its norms."""
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     """Of each output of a regressor: outputs are target_mean + target_scale times what the head gives."""

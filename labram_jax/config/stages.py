@@ -59,7 +59,8 @@ class ProbeConfig:
     """Epochs of pretraining from one probe to the next; the last is at the end."""
     pooling: Literal["mean", "class_token", "electrodes"] = "mean"
     amplitude: bool = False
-    """Features as a classifier's `pooling` and `amplitude` make them."""
+    filters: bool = False
+    """Features as a classifier's `pooling`, `amplitude` and `filters` make them."""
     penalties: tuple[float, ...] = PENALTIES
     """As a fine-tuning's; the best on the validation split is taken, for the features as for band powers."""
     window_seconds: int | None = None

@@ -52,7 +52,7 @@ def check_holdable(config: ModelConfig) -> None:
     reasons = {"encoder.amplitude": encoder.amplitude}
     if isinstance(config, ClassifierConfig):
         reasons |= {f"pooling {config.pooling!r}": config.pooling not in ("mean", "class_token")}
-        reasons |= {"the amplitude of each electrode": config.amplitude}
+        reasons |= {"the amplitude of each electrode": config.amplitude, "that of each filter": config.filters}
     found = [name for name, holds in reasons.items() if holds]
     if found:
         raise InputError(

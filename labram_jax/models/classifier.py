@@ -39,7 +39,7 @@ class ClassifierModel(nn.Module):
         self.encoder = Encoder(encoder, compute)
         self.norm = layer_norm(compute)
         if config.pooling == "electrodes":
-            self.head = ElectrodeHead(encoder.width, outputs, compute, weights, USUAL_ELECTRODES)
+            self.head = ElectrodeHead(encoder.width, outputs, compute, weights, USUAL_ELECTRODES, "width")
         else:
             self.head = Linear((encoder.width, outputs), ("width", None), compute, weights)
         if config.pooling == "attention":
@@ -47,11 +47,18 @@ class ClassifierModel(nn.Module):
             self.query = self.param("query", nn.initializers.zeros, shape, parameter_dtype(compute))
         if config.amplitude:
             self.amplitude_head = ElectrodeHead(1, outputs, compute, weights, use_bias=False)
+        if config.filters:
+            self.filter_head = ElectrodeHead(encoder.filters, outputs, compute, weights, use_bias=False)
 
     def readout(self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None) -> Readout:
         """What the heads see."""
-        classes, tokens = self.encoder(batch, branch_factors)
-        amplitude = present = None
+        amplitude = filters = present = None
+        if self.config.filters:
+            embeddings, filters = self.encoder.embed_with_filters(batch)
+            filters, present = electrode_means(filters, batch)
+        else:
+            embeddings = self.encoder.embed(batch)
+        classes, tokens = self.encoder.transform(embeddings, batch, branch_factors)
         if self.config.pooling == "electrodes":
             means, present = electrode_means(tokens, batch)
             pooled = self.norm(means) * present[..., None]
@@ -64,7 +71,7 @@ class ClassifierModel(nn.Module):
         if self.config.amplitude:
             means, present = electrode_means(log_amplitude(batch.patches)[..., None], batch)
             amplitude = means[..., 0]
-        return Readout(pooled, amplitude, present)
+        return Readout(pooled, amplitude, filters, present)
 
     def pooled(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
@@ -84,4 +91,6 @@ class ClassifierModel(nn.Module):
         logits = self.head(*own)
         if self.config.amplitude:
             logits = logits + self.amplitude_head(seen.amplitude[..., None], seen.present)
+        if self.config.filters:
+            logits = logits + self.filter_head(seen.filters, seen.present)
         return in_target_units(self.config, logits)

@@ -91,7 +91,15 @@ class Encoder(nn.Module):
 
     def embed(self, batch: PatchBatch) -> Float[Array, "B L D"]:
         """Embeddings of the patches, before any address is added."""
-        embeddings = self.temporal_convolution(batch.patches, batch.membership)
+        return self._told(self.temporal_convolution(batch.patches, batch.membership), batch)
+
+    def embed_with_filters(self, batch: PatchBatch) -> tuple[Float[Array, "B L D"], Float[Array, "B L F"]]:
+        """Embeddings, and log amplitudes of the temporal convolution's filters, which its norms take out of them."""
+        embeddings, amplitudes = self.temporal_convolution.with_amplitudes(batch.patches, batch.membership)
+        return self._told(embeddings, batch), amplitudes
+
+    def _told(self, embeddings: Float[Array, "B L D"], batch: PatchBatch) -> Float[Array, "B L D"]:
+        """The embeddings with the amplitude of their patches, if they have it."""
         if self.config.amplitude:
             embeddings = embeddings + log_amplitude(batch.patches)[..., None] * self.amplitude_embedding
         return named(embeddings, "rows", "tokens", "features")

@@ -22,16 +22,18 @@ USUAL_ELECTRODES = 32
 class Readout:
     """What the heads of a classifier see of every segment; absent electrodes are zeros.
 
-    `pooled` is one normed feature a segment, or one an electrode. `amplitude` (the mean of the log amplitudes of an
-    electrode's patches) and `present` (1 where the segment has the electrode) are there where they are needed.
+    `pooled` is one normed feature a segment, or one an electrode. `amplitude` and `filters` (means over an electrode's
+    patches of their log amplitudes: of the patch, of what each filter of the temporal convolution gives of it) and
+    `present` (1 where the segment has the electrode) are there where they are needed.
     """
 
     pooled: Float[Array, "B S D"] | Float[Array, "B S R D"]
     amplitude: Float[Array, "B S R"] | None = None
+    filters: Float[Array, "B S R F"] | None = None
     present: Float[Array, "B S R"] | None = None
 
 
-def log_amplitude(patches: Float[Array, "B L T"]) -> Float[Array, "B L"]:
+def log_amplitude(patches: Float[Array, "*L T"]) -> Float[Array, "*L"]:
     """Natural logarithm of the standard deviation of each patch (in microvolts / 100) over 10 microvolts."""
     power = jnp.var(patches, axis=-1)
     floor, usual = ((value / MICROVOLTS_PER_UNIT) ** 2 for value in (FLOOR_MICROVOLTS, USUAL_MICROVOLTS))
@@ -75,7 +77,7 @@ class ElectrodeHead(nn.Module):
     """A linear map of its own for each electrode of the vocabulary, summed over those that a segment has.
 
     An absent electrode, whose features are zeros, adds nothing, nor does its offset. Kernel [R, F, outputs], offset
-    [R, outputs], and a bias [outputs] if it is asked for. The sum is divided by `divisor`.
+    [R, outputs], and a bias [outputs] if it is asked for. The sum is divided by `divisor`. `axis` names the features.
     """
 
     features: int
@@ -83,13 +85,13 @@ class ElectrodeHead(nn.Module):
     compute: ComputeConfig
     kernel_init: Initializer
     divisor: int = 1
+    axis: str | None = None
     use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "B S R F"], present: Float[Array, "B S R"]) -> Float[Array, "B S outputs"]:
         stored, zeros = parameter_dtype(self.compute), nn.initializers.zeros
-        axis = "width" if self.features > 1 else None
-        initial = nn.with_logical_partitioning(self.kernel_init, (None, axis, None))
+        initial = nn.with_logical_partitioning(self.kernel_init, (None, self.axis, None))
         kernel = self.param("kernel", initial, (ELECTRODE_ROWS, self.features, self.outputs), stored)
         offset = self.param("offset", zeros, (ELECTRODE_ROWS, self.outputs), stored)
         y = product(x, kernel, self.compute, contract=2)

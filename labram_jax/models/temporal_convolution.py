@@ -1,5 +1,7 @@
 """The patch embedder: three convolutions along the 200 samples of a patch, with norms per segment."""
 
+from collections.abc import Iterator
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jaxtyping import Array, Float
 
 from labram_jax.config import CONVOLUTION_GROUPS, PATCH_SAMPLES, TIME_STEPS, ComputeConfig, EncoderConfig
 from labram_jax.models.layers import gelu, normal_initializer, parameter_dtype, product, uniform_initializer
+from labram_jax.models.readout import log_amplitude
 from labram_jax.models.segments import patch_counts, segment_sum, spread
 
 
@@ -91,17 +94,39 @@ class TemporalConvolution(nn.Module):
     config: EncoderConfig
     compute: ComputeConfig
 
-    @nn.compact
-    def __call__(self, patches: Float[Array, "B L T"], membership: Float[Array, "B L S"]) -> Float[Array, "B L D"]:
-        channels = self.config.temporal_channels
+    def setup(self):
+        channels, compute = self.config.temporal_channels, self.compute
+        shared = {"compute": compute, "initialisation": self.config.initialisation}
+        self.convolution_1 = Convolution(15, 1, channels, PATCH_SAMPLES, 8, **shared)
+        self.convolution_2 = Convolution(3, channels, channels, TIME_STEPS, 1, **shared)
+        self.convolution_3 = Convolution(3, channels, channels, TIME_STEPS, 1, **shared)
+        self.norm_1, self.norm_2, self.norm_3 = (SegmentGroupNorm(channels, compute) for _ in range(3))
+
+    def filtered(
+        self, patches: Float[Array, "B L T"], membership: Float[Array, "B L S"]
+    ) -> Iterator[tuple[Float[Array, "B L D"], Float[Array, "B L D"]]]:
+        """What each convolution gives, before and after its norm and GELU."""
         x = patches
-        for number, (taps, channels_in, steps, stride) in enumerate(
-            ((15, 1, PATCH_SAMPLES, 8), (3, channels, TIME_STEPS, 1), (3, channels, TIME_STEPS, 1)), start=1
+        for convolution, norm in (
+            (self.convolution_1, self.norm_1),
+            (self.convolution_2, self.norm_2),
+            (self.convolution_3, self.norm_3),
         ):
-            x = Convolution(
-                taps, channels_in, channels, steps, stride, self.compute, self.config.initialisation,
-                name=f"convolution_{number}",
-            )(x)  # fmt: skip
-            x = SegmentGroupNorm(channels, self.compute, name=f"norm_{number}")(x, membership)
-            x = gelu(x)
+            filtered = convolution(x)
+            x = gelu(norm(filtered, membership))
+            yield filtered, x
+
+    def __call__(self, patches: Float[Array, "B L T"], membership: Float[Array, "B L S"]) -> Float[Array, "B L D"]:
+        *_, (_, x) = self.filtered(patches, membership)
         return x
+
+    def with_amplitudes(
+        self, patches: Float[Array, "B L T"], membership: Float[Array, "B L S"]
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "B L F"]]:
+        """Embeddings, and the log amplitude of what each filter of each convolution gives before its norm."""
+        layers = list(self.filtered(patches, membership))
+        found = [
+            log_amplitude(filtered.reshape(*filtered.shape[:2], TIME_STEPS, -1).swapaxes(2, 3))
+            for filtered, _ in layers
+        ]
+        return layers[-1][1], jnp.concatenate(found, axis=-1)

@@ -140,7 +140,7 @@ def _finetuning(config: FinetuningStageConfig, shape: Shape, trained: bool) -> I
         yield from batches * list(_updates(encoder, config.lora_rank, inputs))
         encoder = dataclasses.replace(encoder, layer_scale=0.0)  # a scale that stays needs nothing again
     yield from _encoder(encoder, config.compute, shape, shape, inputs, embedding)
-    yield from _heads(config.model, shape, trained, inputs)
+    yield from _heads(config.model, shape, trained, inputs, embedding)
 
 
 def _updates(config: EncoderConfig, rank: int, trained: bool) -> Iterator[Product]:
@@ -153,18 +153,20 @@ def _updates(config: EncoderConfig, rank: int, trained: bool) -> Iterator[Produc
             yield from 2 * [dataclasses.replace(one, when="backward")]
 
 
-def _heads(model: ClassifierConfig, shape: Shape, trained: bool, inputs: bool) -> Iterator[Product]:
-    """Readout and linear maps; `inputs`: the gradient goes on into the encoder."""
+def _heads(model: ClassifierConfig, shape: Shape, trained: bool, inputs: bool, embedding: bool) -> Iterator[Product]:
+    """Readout and linear maps; `inputs`: the gradient goes on into the encoder; `embedding`: through all of it."""
     windows, width, outputs = shape.rows * shape.segments, model.encoder.width, model.outputs
     by_electrode = model.pooling == "electrodes"
     seen = ELECTRODE_ROWS * width if by_electrode else width
-    for features, learnt in ((width, inputs),) * by_electrode + ((1, False),) * model.amplitude:
+    filters = model.encoder.filters
+    beside = ((1, False),) * model.amplitude + ((filters, embedding),) * model.filters
+    for features, learnt in ((width, inputs),) * by_electrode + beside:
         yield from _electrode_means(shape, features, learnt)
         yield from linear("classifier", windows, ELECTRODE_ROWS, outputs, trained=trained, inputs=False, exact=True)
     # Of electrodes' means the norm is trained with the head.
     yield from linear("classifier", windows, seen, outputs, trained=trained, inputs=inputs)
-    if model.amplitude:
-        yield from linear("classifier", windows, ELECTRODE_ROWS, outputs, trained=trained, inputs=False)
+    for features, learnt in beside:
+        yield from linear("classifier", windows, ELECTRODE_ROWS * features, outputs, trained=trained, inputs=learnt)
 
 
 def _electrode_means(shape: Shape, features: int, trained: bool) -> Iterator[Product]:

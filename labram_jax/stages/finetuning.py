@@ -154,7 +154,8 @@ class FinetuningStage(Stage):
     def trainable(self, params: PyTree) -> PyTree | None:
         if self.config.trainable == "all":
             return None
-        fitted = {"head", "amplitude_head"} if self.config.trainable == "probe" else params.keys() - {"encoder"}
+        heads = {"head", "amplitude_head", "filter_head"}
+        fitted = heads if self.config.trainable == "probe" else params.keys() - {"encoder"}
         tree = {name: jax.tree.map(lambda _, own=name in fitted: own, part) for name, part in params.items()}
         if self.config.trainable == "blocks":
             last = np.arange(self.encoder_depth) >= self.encoder_depth - self.config.last_blocks
@@ -225,8 +226,7 @@ def labelled_windows(statistics: Statistics) -> dict[str, np.ndarray]:
 def selection_of(config: FinetuningStageConfig) -> tuple[str, Literal["max", "min"]]:
     """Validation metric of the best model and its better direction; InputError where the task has no such metric."""
     task = task_of(config)
-    automatic = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
-    metric = automatic[task] if config.select_by == "auto" else config.select_by
+    metric = metrics.SELECTING[task] if config.select_by == "auto" else config.select_by
     if metric not in (known := ("loss", *metrics.METRICS[task])):
         what = {"binary": "of two classes", "multiclass": f"of {config.model.outputs} classes"}.get(
             task, "of regression"

@@ -33,4 +33,6 @@ class ReadingStage(FinetuningStage):
             rows["present"] = seen.present[:, :, self.rows]
         if seen.amplitude is not None:
             rows["amplitude"] = seen.amplitude[:, :, self.rows]
+        if seen.filters is not None:
+            rows["filters"] = seen.filters[:, :, self.rows]
         return Statistics(rows=rows | {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")})

@@ -33,13 +33,13 @@ def variables_of(model: nn.Module, batch, method=None) -> dict:
 
 
 def model_of(pooling: str, heads: bool = False, **encoder) -> tuple[ClassifierModel, dict]:
-    model = ClassifierModel(ClassifierConfig(tiny_encoder(**encoder), 3, pooling, amplitude=heads))
+    model = ClassifierModel(ClassifierConfig(tiny_encoder(**encoder), 3, pooling, amplitude=heads, filters=heads))
     return model, variables_of(model, empty_batch())
 
 
 @pytest.mark.parametrize("pooling", ["mean", "electrodes", "attention"])
 def test_packed_windows_read_out_as_alone(pooling):
-    """With amplitude in the heads and in the encoder; places without a window hold garbage, and spoil no gradient."""
+    """With amplitudes in the heads and in the encoder; places without a window hold garbage, and spoil no gradient."""
     model, variables = model_of(pooling, heads=True, amplitude=True)
     windows = [make_window(eeg(1, 5), IDS), make_window(eeg(2, 3), IDS[:3])]
 
@@ -71,7 +71,7 @@ def test_an_electrode_that_a_window_lacks_adds_nothing():
         return np.asarray(apply({"params": params}, pack_rows([[window]], 12, 1).batch)[0, 0])
 
     apply, params = quick_jit(model.apply), variables["params"]
-    for name, part in (("head", "kernel"), ("head", "offset"), ("amplitude_head", "kernel")):
+    for name, part in (("head", "kernel"), ("head", "offset"), ("amplitude_head", "kernel"), ("filter_head", "kernel")):
         changed = params[name][part].copy()
         changed[IDS[4]] += 1
         other = {**params, name: {**params[name], part: changed}}
@@ -114,6 +114,28 @@ def test_amplitude_of_the_encoder_starts_as_nothing_and_brings_the_gain_back(kin
     assert np.linalg.norm(tokens(plain, params, 2.0) - expected) < 1e-3 * size  # the norm hides the gain
     seeing = with_map(jax.random.normal(jax.random.key(2), (100,)))
     assert np.linalg.norm(tokens(told, seeing, 2.0) - tokens(told, seeing)) > 0.05 * size
+
+
+def test_amplitudes_of_filters_are_those_of_what_they_give_before_a_norm():
+    """The first layer's follow the gain; those behind a norm do not."""
+    model, variables = model_of("mean", heads=True)
+    batch = pack_rows([[make_window(eeg(1, 5), IDS)]], 10, 1).batch
+
+    def filters(gain):
+        own = batch.replace(patches=gain * batch.patches)
+        return np.asarray(quick_jit(lambda v: model.apply(v, own, method="readout").filters)(variables))[
+            0, 0, list(IDS)
+        ]
+
+    found = filters(1.0)
+    first = variables["params"]["encoder"]["temporal_convolution"]["convolution_1"]
+    padded = np.pad(np.asarray(batch.patches[0]), ((0, 0), (7, 7)))
+    strided = np.lib.stride_tricks.sliding_window_view(padded, 15, axis=1)[:, ::8]
+    expected = np.log((strided @ first["kernel"][:, 0]).std(axis=1) / 0.1).reshape(5, 2, 4).mean(axis=1)
+    np.testing.assert_allclose(found[:, :4], expected, atol=1e-4)
+    np.testing.assert_allclose((filters(2.0) - found)[:, :4], np.log(2), atol=1e-4)
+    np.testing.assert_allclose(filters(2.0)[:, 4:], found[:, 4:], atol=0.02)
+    assert found.shape == (5, 12) and found[:, 4:].std() > 0.05
 
 
 def test_log_amplitude_is_of_each_patch_relative_to_ten_microvolts():

@@ -23,6 +23,7 @@ CONFIGS = {
     "fine-tuning the last block": finetuning_config("run", [], trainable="blocks", last_blocks=1),
     "fine-tuning low-rank updates": finetuning_config("run", [], trainable="lora"),
     "fine-tuning electrodes": finetuning_config("run", [], **{"model.pooling": "electrodes", "model.amplitude": True}),
+    "fine-tuning filters": finetuning_config("run", [], **{"model.filters": True}),
 }
 TOKENIZER = small_tokenizer()
 
