@@ -24,6 +24,8 @@ METRICS: dict[Task, tuple[str, ...]] = {
     ),
     "regression": ("pearson_r", "r2", "rmse"),
 }
+# By which the best of several is chosen, unless another is asked for.
+SELECTING: dict[Task, str] = {"binary": "auroc", "multiclass": "cohen_kappa", "regression": "r2"}
 LOWER_IS_BETTER = frozenset({"loss", "log_loss", "brier", "calibration_error", "rmse"})
 CALIBRATION_BINS = 15
 

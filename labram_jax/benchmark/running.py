@@ -140,8 +140,8 @@ class Benchmark:
             if kept.is_file() and (table := PredictionTable.read(kept)).stands_on(own):
                 found[BASELINE][fold.name] = table
             wanted = [name for name in found if fold.name not in found[name]]
-            windows, training = (self._windows(data, split) for split in (_TEST, "train"))
-            made, notes = stand_beside(own, [windows], [training], wanted)
+            windows, training, validating = (self._windows(data, split) for split in (_TEST, "train", "validation"))
+            made, notes = stand_beside(own, [windows], [training], [validating], wanted)
             self.notes += [note for note in notes if note not in self.notes]
             for name, table in made.items():
                 found[name][fold.name] = table

@@ -99,11 +99,12 @@ def evaluate(
     config = from_dict(values, str(checkpoint))
     opened = as_trained(config, Corpus.open(corpus))
     data = window_lengths(config, window_seconds, stride_seconds)
-    windows, train = _windows(data, opened, split), windows_of(data, [opened], "train")
+    windows = _windows(data, opened, split)
+    train, validation = (windows_of(data, [opened], name) for name in ("train", "validation"))
     seed = config.loop.seed if isinstance(config, StageConfig) else 0
     if isinstance(getattr(config, "model", config), ClassifierConfig):
         check_task(checkpoint, getattr(config, "model", config), opened)
-        tables, lacking = _classifier_tables(config, variables, windows, train, baseline)
+        tables, lacking = _classifier_tables(config, variables, windows, train, validation, baseline)
         levels, notes = score_levels(tables, seed)
         papers = {f"{COLUMN}{name}": result.scores for name, result in published_for(opened.name).items()}
         levels[0] = dataclasses.replace(levels[0], columns={**levels[0].columns, **papers})
@@ -152,14 +153,20 @@ def evaluate_seeds(
 
 
 def stand_beside(
-    own: PredictionTable, windows: Sequence[Windows], train: Sequence[Windows], names: Sequence[str]
+    own: PredictionTable,
+    windows: Sequence[Windows],
+    train: Sequence[Windows],
+    validation: Sequence[Windows],
+    names: Sequence[str],
 ) -> tuple[dict[str, PredictionTable], list[str]]:
     """What stands beside a model's predictions for `windows`, made of the windows `train`; `names` are those wanted.
 
+    The windows `validation` choose what there is to choose.
     What cannot be made is told: no windows to fit it to, or no shared electrode, is no reason to withhold the scores.
     """
+    classes = windows[0].corpus.classes or ()
     made: dict[str, Callable[[], PredictionTable]] = {
-        BASELINE: lambda: fit_band_powers(train, windows, own.task, windows[0].corpus.classes or ()).predict(windows),
+        BASELINE: lambda: fit_band_powers(train, validation, windows, own.task, classes).predict(windows),
         references.CHANCE: lambda: references.chance(own, train),
     }
     tables, notes = {}, []
@@ -176,10 +183,11 @@ def _classifier_tables(
     variables: Mapping,
     windows: Windows,
     train: Sequence[Windows],
+    validation: Sequence[Windows],
     baseline: bool,
 ) -> tuple[dict[str, PredictionTable], list[str]]:
     own = predictions(config, variables, [windows])
-    beside, notes = stand_beside(own, [windows], train, (BASELINE, references.CHANCE)[not baseline :])
+    beside, notes = stand_beside(own, [windows], train, validation, (BASELINE, references.CHANCE)[not baseline :])
     return {MODEL: own, **beside}, notes
 
 

@@ -57,7 +57,8 @@ def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None
 def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, PredictionTable], list[Windows]]:
     """Predictions by the run's model and what stands beside them, and the windows that they are for."""
     data, split = run.config.data, run.config.data.test_split
-    windows, train = windows_of(data, corpora, split), windows_of(data, corpora, data.train_split)
+    splits = split, data.train_split, data.validation_split
+    windows, train, validation = (windows_of(data, corpora, name) for name in splits)
     paths = {name: run.path / f"{stem}-{split}.npz" for name, stem in PREDICTIONS.items()}
     kept = {name: PredictionTable.read(path) for name, path in paths.items() if path.is_file()}
     if MODEL in kept:
@@ -72,7 +73,8 @@ def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, 
     else:
         variables, values = load_model(run.path)
         kept = {MODEL: predictions(from_dict(values, str(run.path)), variables, windows)}
-    beside, notes = stand_beside(kept[MODEL], windows, train, [name for name in (BASELINE, CHANCE) if name not in kept])
+    wanted = [name for name in (BASELINE, CHANCE) if name not in kept]
+    beside, notes = stand_beside(kept[MODEL], windows, train, validation, wanted)
     for note in notes:
         page.note(note)
     return {name: table for name in (MODEL, BASELINE, CHANCE) if (table := {**kept, **beside}.get(name))}, windows

@@ -25,7 +25,8 @@ def test_power_of_a_sine_falls_into_its_band(frequency, band, seconds):
 def band_powers(corpus, task="binary"):
     """The baseline, fitted once, and its table of the test windows."""
     windows = [corpus.windows("test", 2)]
-    fitted = fit_band_powers([corpus.windows("train", 2)], windows, task, corpus.classes or ())
+    train, validation = ([corpus.windows(split, 2)] for split in ("train", "validation"))
+    fitted = fit_band_powers(train, validation, windows, task, corpus.classes or ())
     return fitted, fitted.predict(windows)
 
 
