@@ -75,10 +75,12 @@ format: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cuda]'
 	touch $@
 
-# braindecode comes without its dependencies: the extra names what its Labram needs of them.
+# braindecode comes without its dependencies: the extra names what its Labram needs of them. The last version whose
+# Labram was another model lies apart.
 .venv/interop: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[interop]'
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --no-deps braindecode
+	$(BIN)/pip install --disable-pip-version-check --no-deps --target .venv/braindecode-1.3.2 --upgrade braindecode==1.3.2
 	touch $@
 
 clean:

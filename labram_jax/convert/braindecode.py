@@ -37,7 +37,7 @@ TO_OFFICIAL = (
 
 
 def is_braindecode(tensors: Mapping[str, np.ndarray]) -> bool:
-    return "position_embedding" in tensors and "temporal_embedding" in tensors
+    return "temporal_embedding" in tensors and "cls_token" in tensors
 
 
 def renamed(name: str, table: tuple[tuple[str, str], ...]) -> str:

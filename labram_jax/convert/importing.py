@@ -1,6 +1,7 @@
 """A model of PyTorch, safetensors or braindecode as variables of this project, with a report of every tensor."""
 
 import functools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 
 from labram_jax.config import TIME_ROWS, ClassifierConfig, EncoderConfig, MaskedModelConfig, ModelConfig
 from labram_jax.configfile import from_dict
-from labram_jax.convert import braindecode
+from labram_jax.convert.braindecode import is_braindecode
+from labram_jax.convert.braindecode_options import recognise_braindecode
 from labram_jax.convert.official import Tensor, from_official, official_tensors
 from labram_jax.convert.pickled_objects import brief
 from labram_jax.convert.recognise import Recognised, reason_unused, recognise
@@ -40,7 +42,7 @@ def import_model(path: str | Path, weights: str | None = None, strict: bool = Fa
     """Reads a model from a file of torch.save or safetensors, or from a folder of braindecode.
 
     Size, options, vocabulary and code dimension follow from the tensors; a file that `labram-jax convert` wrote carries
-    its configuration.
+    its configuration. Warns of what was assumed, of tensors left over and of parameters that start afresh.
 
     Args:
         path: the file or folder.
@@ -54,6 +56,9 @@ def import_model(path: str | Path, weights: str | None = None, strict: bool = Fa
     tensors, config, report = match(source)
     if strict:
         report.check_strict()
+    # Here, where every door leads through, so that none lets a difference pass in silence.
+    if warning := report.warning():
+        warnings.warn(warning, stacklevel=2)
     return Imported(from_official(tensors, config), config, report, source)
 
 
@@ -69,22 +74,18 @@ def match(source: Source) -> tuple[dict[str, np.ndarray], ModelConfig, Conversio
 
 def _recognised(source: Source) -> Recognised:
     where, config = str(source.path), source.config or {}
-    if braindecode.is_braindecode(source.tensors):
-        names = {braindecode.renamed(name, braindecode.TO_OFFICIAL): name for name in source.tensors}
-        tensors = {official: source.tensors[name] for official, name in names.items()}
-        time = tensors["time_embed"]
-        if time.ndim == 3:
-            tensors["time_embed"] = time[:, :TIME_ROWS]  # braindecode never reads the row after its last second
-        found = recognise(tensors, where, braindecode.heads_of(config))
-        found.names = {official: names[found.names.get(official, official)] for official in found.tensors}
-        found.what = f"braindecode's Labram ({found.what.removeprefix('an official ')})"
+    exported = config if "kind" in config else None
+    if is_braindecode(source.tensors):
+        found = recognise_braindecode(source.tensors, {} if exported else config, where)
     else:
         found = recognise(source.tensors, where)
-    if "kind" in config:
-        exported = from_dict(config, where)
-        if type(exported) is not type(found.config):
+    if exported:
+        own = from_dict(exported, where)
+        if type(own) is not type(found.config):
             raise InputError(f"{where} says that it is another kind of model than its tensors are: export it anew.")
-        found.config, found.assumed = exported, []
+        found.config, found.assumed = own, []
+    elif source.known:
+        found.assumed = []  # of a file that everyone has, nothing need be assumed
     return found
 
 
@@ -157,6 +158,8 @@ def _report(found: Recognised, source: Source, fresh: Mapping[str, str]) -> Conv
     taken = {entry.name: "/".join(entry.path) for entry in entries}
     lines = []
     for name, tensor in found.tensors.items():
+        if name in found.made:
+            continue
         shown, shape, dtype = found.names.get(name, name), tuple(tensor.shape), str(tensor.dtype)
         if name in taken:
             lines.append(TensorLine(shown, shape, dtype, taken[name]))
@@ -169,14 +172,17 @@ def _report(found: Recognised, source: Source, fresh: Mapping[str, str]) -> Conv
     parameters = []
     for path, parts in by_path.items():
         shape = parts[0].shape if parts[0].layer is None else (len(parts), *parts[0].shape)
-        started = next((fresh[part.name] for part in parts if part.name in fresh), "")
-        parameters.append(ParameterLine(path, shape, len(parts), started))
+        started, made = (
+            next((told[part.name] for part in parts if part.name in told), "") for told in (fresh, found.made)
+        )
+        parameters.append(ParameterLine(path, shape, len(parts), started, made))
     return ConversionReport(
         f"{source.path}: {source.known or found.what}",
-        (*_facts(found.config), *(f"assumed: {sentence}" for sentence in found.assumed)),
+        tuple(_facts(found.config)),
         tuple(lines),
         tuple(parameters),
-        _notes(found, source),
+        (*(f"assumed: {sentence}" for sentence in found.assumed), *found.cautions),
+        (*found.notes, *_notes(found, source)),
     )
 
 

@@ -1,7 +1,9 @@
 """What a set of tensors is: which model, of which size, with which options, told from names and shapes alone."""
 
+import contextlib
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -51,6 +53,10 @@ PRETRAINING_ONLY = r"(mask_token|lm_head\.(weight|bias))"
 PUBLISHED_SCALE: Mapping[int, float] = MappingProxyType({200: 0.1, 400: 1e-5, 800: 1e-6})
 PUBLISHED_HEADS: Mapping[int, int] = MappingProxyType({200: 10, 400: 16, 800: 16})
 HEAD_WIDTH = 20
+# What the reference does in pretraining alone.
+PRETRAINING: Mapping[str, str] = MappingProxyType(
+    {"class_position": "first_electrode", "initialisation": "pretraining"}
+)
 
 
 @dataclass
@@ -58,7 +64,8 @@ class Recognised:
     """A model in official names: its configuration, and what had to be assumed because no tensor tells it.
 
     `names`: what the source calls a tensor, where that is not its official name. `fresh`: names whose tensors a source
-    of this kind lacks, and which start as a new model would.
+    of this kind lacks, and which start as a new model would. `made`: those that follow from what the source says of
+    itself, and how. `cautions`: what else whoever uses the model must know; `notes`: what they may.
     """
 
     config: ModelConfig
@@ -67,6 +74,9 @@ class Recognised:
     names: dict[str, str] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
     fresh: tuple[str, ...] = ()
+    made: dict[str, str] = field(default_factory=dict)
+    cautions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def recognise(tensors: Tensors, where: str, heads: int | None = None) -> Recognised:
@@ -76,7 +86,7 @@ def recognise(tensors: Tensors, where: str, heads: int | None = None) -> Recogni
     to no model.
     """
     assumed: list[str] = []
-    try:
+    with as_no_model(where):
         if "quantize.embedding.weight" in tensors and "encoder.cls_token" in tensors:
             found = _tokenizer(tensors, where, assumed)
         elif "student.cls_token" in tensors:
@@ -84,17 +94,26 @@ def recognise(tensors: Tensors, where: str, heads: int | None = None) -> Recogni
         elif "pos_embed" in tensors and "blocks.0.attn.qkv.weight" in tensors:
             found = _classifier(tensors, assumed, heads)
         else:
-            shown = ", ".join(sorted(map(str, tensors))[:3]) or "none at all"
-            raise InputError(
-                f"{where} holds no LaBraM model: its {len(tensors)} tensors ({shown}, ...) have the names of no "
-                "tokenizer, pretraining checkpoint, classifier or braindecode model."
-            )
+            found = None
+    if found is None:
+        shown = ", ".join(sorted(map(str, tensors))[:3]) or "none at all"
+        raise InputError(
+            f"{where} holds no LaBraM model: its {len(tensors)} tensors ({shown}, ...) have the names of no tokenizer, "
+            "pretraining checkpoint, classifier or braindecode model."
+        )
+    found.assumed = list(dict.fromkeys(assumed))
+    return found
+
+
+@contextlib.contextmanager
+def as_no_model(where: str) -> Iterator[None]:
+    """Turns what tensors raise that are missing, or of shapes that no model has, into an InputError."""
+    try:
+        yield
     except KeyError as error:
         raise InputError(f"{where} is not whole: it lacks {error.args[0]}, so there is no model to read.") from error
     except (IndexError, TypeError, ValueError) as error:
         raise InputError(f"{where} holds tensors of shapes that no LaBraM model has ({error}).") from error
-    found.assumed = list(dict.fromkeys(assumed))
-    return found
 
 
 def _tokenizer(tensors: Tensors, where: str, assumed: list[str]) -> Recognised:
@@ -111,8 +130,7 @@ def _tokenizer(tensors: Tensors, where: str, assumed: list[str]) -> Recognised:
 
 
 def _masked_model(tensors: Tensors, assumed: list[str], heads: int | None) -> Recognised:
-    quirks = {"class_position": "first_electrode", "initialisation": "pretraining"}
-    encoder = encoder_config(tensors, "student.", assumed, heads, **quirks)
+    encoder = encoder_config(tensors, "student.", assumed, heads, **PRETRAINING)
     config = MaskedModelConfig(encoder, len(tensors["lm_head.weight"]))
     return Recognised(config, dict(tensors), "an official pretraining checkpoint")
 
@@ -132,6 +150,8 @@ def _classifier(tensors: Tensors, assumed: list[str], heads: int | None) -> Reco
         names[own.get(part, f"student.{part}") + dot + rest] = name
     fresh = ("student.mask_token", "lm_head.weight", "lm_head.bias")
     named = {official: tensors[name] for official, name in names.items()}
+    if "mask_token" in tensors:  # the student of pretraining, saved alone
+        encoder = dataclasses.replace(encoder, **PRETRAINING)
     return Recognised(MaskedModelConfig(encoder), named, "an encoder without a head", names, fresh=fresh)
 
 

@@ -1,6 +1,7 @@
 """What became of every tensor of a source and of every parameter of the model."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from labram_jax.errors import InputError
 
@@ -22,23 +23,28 @@ class TensorLine:
 
 @dataclass(frozen=True)
 class ParameterLine:
-    """One parameter of the model: from how many tensors it was filled, or what of it is fresh."""
+    """One parameter of the model: from how many tensors it was filled, what of it is fresh, or how else it was made."""
 
     path: str
     shape: tuple[int, ...]
     tensors: int
     fresh: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """Everything that was taken, left and started afresh; `facts` say what the model is and what was assumed."""
+    """Everything that was taken, left and started afresh; `facts` say what the model is.
+
+    `cautions`: what was assumed, and what else its user must know; `notes`: what they may.
+    """
 
     title: str
     facts: tuple[str, ...]
     tensors: tuple[TensorLine, ...]
     parameters: tuple[ParameterLine, ...]
-    notes: tuple[str, ...] = field(default=())
+    cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def imported(self) -> tuple[TensorLine, ...]:
@@ -52,11 +58,26 @@ class ConversionReport:
     def fresh(self) -> tuple[ParameterLine, ...]:
         return tuple(line for line in self.parameters if line.fresh)
 
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """Names of tensors that were left out and are not known to be unused."""
+        return tuple(line.name for line in self.left_out if not line.expected)
+
+    def warning(self) -> str:
+        """What may make the model another one than its source, in one line; empty where nothing may."""
+        found = list(self.cautions)
+        if self.left_over:
+            found.append(f"nothing takes {_some(self.left_over)}")
+        if self.fresh:
+            found.append(_some([f"{line.path} {line.fresh}" for line in self.fresh]))
+        return f"{self.title}: {'; '.join(found)}" if found else ""
+
     def check_strict(self) -> None:
         """Raises InputError if a tensor was left out that is not known to be unused, or a parameter starts afresh."""
-        left = [line.name for line in self.left_out if not line.expected]
-        if left:
-            raise InputError(f"{self.title}, but nothing takes {_some(left)}: leave --strict out to do without.")
+        if self.left_over:
+            raise InputError(
+                f"{self.title}, but nothing takes {_some(self.left_over)}: leave --strict out to do without."
+            )
         if self.fresh:
             started = _some([line.path for line in self.fresh])
             raise InputError(
@@ -65,7 +86,7 @@ class ConversionReport:
 
     def summary(self) -> str:
         """What the source is, and how much of it was taken."""
-        lines = [self.title, *(f"  {fact}" for fact in self.facts)]
+        lines = [self.title, *(f"  {fact}" for fact in self.facts), *(f"  {caution}" for caution in self.cautions)]
         lines.append(
             f"  {len(self.imported)} of {len(self.tensors)} tensors imported, {len(self.left_out)} left out; "
             f"{len(self.parameters) - len(self.fresh)} of {len(self.parameters)} parameters filled, "
@@ -82,7 +103,7 @@ class ConversionReport:
         lines.append("parameters of the model")
         for line in self.parameters:
             origin = f"filled from {line.tensors} tensor{'s' * (line.tensors != 1)}"
-            lines.append(f"  {line.path} [{_shape(line.shape)}] {line.fresh or origin}")
+            lines.append(f"  {line.path} [{_shape(line.shape)}] {line.fresh or line.made or origin}")
         return "\n".join(lines)
 
 
@@ -90,6 +111,6 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "scalar"
 
 
-def _some(names: list[str], count: int = 3) -> str:
+def _some(names: Sequence[str], count: int = 3) -> str:
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more

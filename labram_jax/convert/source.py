@@ -59,16 +59,18 @@ def read_source(path: str | Path, weights: str | None = None) -> Source:
     """
     path = Path(path)
     if path.is_dir():
-        source = read_source(_weights_in(path), weights)
-        source.config = source.config or _folder_config(path)
-        return source
+        return read_source(_weights_in(path), weights)
     if not path.is_file():
         raise InputError(f"There is no file {path}: give a .pth or .safetensors file, or a folder of braindecode.")
     if _is_safetensors(path):
         if weights is not None:
             raise InputError(f"{path} holds one set of tensors: leave --weights {weights} out.")
-        return _safetensors(path)
-    return _torch(path, weights)
+        source = _safetensors(path)
+    else:
+        source = _torch(path, weights)
+    if path.name in WEIGHT_FILES:  # those of a folder, whose config.json tells what tensors do not
+        source.config = source.config or _folder_config(path.parent)
+    return source
 
 
 def read_seen(path: str | Path) -> tuple[str | None, Mapping[str, Any] | None]:

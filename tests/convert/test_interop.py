@@ -2,6 +2,9 @@
 
 import importlib
 import importlib.util
+import inspect
+import os
+import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -12,9 +15,11 @@ import optax
 import pytest
 from golden_data import arrays, imported_encoder, tiny_classifier, tiny_masked_model, weights, windows
 from safetensors.numpy import load_file
+from sentences import refuses
 
 import labram_jax
 from labram_jax.config import ComputeConfig, MaskedModelConfig, OptimizerConfig, replace
+from labram_jax.convert.braindecode_options import COMPUTED, OTHERS
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.moments import official_order, read_moments
 from labram_jax.convert.official import from_official, to_official
@@ -29,6 +34,7 @@ torch = pytest.importorskip("torch")
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = ["FZ", "FP1", "T3", "C3", "PZ", "CZ", "O2"]
 SECONDS = 4
+SIZE = {"n_chans": 7, "embed_dim": 100, "conv_out_channels": 4, "num_layers": 2, "num_heads": 5}
 # What other models and the data sets of braindecode import, and its Labram does not use. The torchaudio that can be
 # had does not load beside this torch.
 UNUSED = (
@@ -45,6 +51,15 @@ def labram_class():
         for name in UNUSED:
             patch.setitem(sys.modules, name, MagicMock(name=name))
         yield importlib.import_module("braindecode.models").Labram
+
+
+def shaken(model):
+    """A model in evaluation whose parameters have all been moved, so that none is 0 or 1 by its start."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.eval().parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +112,8 @@ def test_braindecode_opens_an_exported_encoder(pooling, labram_class, eeg, tmp_p
 @pytest.mark.parametrize(("outputs", "pooling"), [(6, True), (2, False), (0, True), (0, False)])
 @pytest.mark.parametrize("suffix", ["pth", "folder"])
 def test_what_braindecode_saves_is_read(outputs, pooling, suffix, labram_class, eeg, tmp_path):
-    torch.manual_seed(0)
-    theirs = labram_class(
-        n_times=SECONDS * 200, n_outputs=outputs, n_chans=7, embed_dim=100, conv_out_channels=4, num_layers=2,
-        num_heads=5, use_mean_pooling=pooling,
-    ).eval()  # fmt: skip
+    theirs = shaken(labram_class(n_times=SECONDS * 200, n_outputs=outputs, use_mean_pooling=pooling, **SIZE))
     with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
         expected = theirs(torch.from_numpy(eeg / 100), ch_names=NAMES).numpy()
     path = tmp_path / f"model.{suffix}"
     if suffix == "pth":
@@ -117,6 +126,80 @@ def test_what_braindecode_saves_is_read(outputs, pooling, suffix, labram_class, 
     else:
         actual = ours.features(eeg, NAMES, pool="mean" if pooling else "class_token")
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
+
+
+HONOURED = [
+    {"qk_scale": 0.3},
+    {"qk_scale": 0.3, "qk_norm": None, "qkv_bias": True},
+    {"use_abs_pos_emb": False, "use_mean_pooling": True},
+    {"init_values": None, "qkv_bias": True, "drop_path_prob": 0.2, "drop_prob": 0.1},
+]
+
+
+@pytest.mark.parametrize("options", HONOURED, ids=str)
+def test_options_of_braindecode_are_honoured(options, labram_class, eeg, tmp_path):
+    """Theirs in float64, so that one rounding stands between the two and not both."""
+    theirs = shaken(labram_class(n_times=SECONDS * 200, n_outputs=3, **SIZE, **options))
+    theirs.save_pretrained(tmp_path / "folder")
+    theirs = theirs.double()
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(eeg.astype(np.float64) / 100), ch_names=NAMES).numpy()
+    actual = labram_jax.load(tmp_path / "folder").predict_logits(eeg, NAMES)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
+
+
+REFUSED = {
+    "learned_patcher": True, "neural_tokenizer": False, "attn_head_dim": 10, "mlp_ratio": 2.5,
+    "activation": torch.nn.ReLU, "norm_layer": torch.nn.RMSNorm, "qk_norm": torch.nn.RMSNorm,
+}  # fmt: skip
+SHOWN_BY_TENSORS = ("learned_patcher", "neural_tokenizer", "attn_head_dim", "mlp_ratio")
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_other_options_of_braindecode_are_refused_by_name(option, labram_class, tmp_path):
+    theirs = labram_class(n_times=SECONDS * 200, n_outputs=3, **SIZE, **{option: REFUSED[option]})
+    theirs.save_pretrained(tmp_path / "folder")
+    torch.save(theirs.state_dict(), tmp_path / "model.pth")
+    for path in ("folder", "folder/model.safetensors", "model.pth"):
+        if path != "model.pth" or option in SHOWN_BY_TENSORS:
+            with refuses(f"with {option}="):
+                import_model(tmp_path / path)
+
+
+def test_every_option_of_braindecode_is_known(labram_class):
+    options = set(inspect.signature(labram_class.__init__).parameters) - {"self"}
+    assert options <= set(COMPUTED) | OTHERS
+
+
+SAVE_OLD = """
+import sys
+from unittest.mock import MagicMock
+for name in {absent}:
+    sys.modules[name] = MagicMock(name=name)
+import torch
+from braindecode import __version__
+from braindecode.models import Labram
+assert __version__ == "1.3.2", __version__
+for channels in (7, 128):
+    model = Labram(n_times=800, n_outputs=2, **{size} | dict(n_chans=channels))
+    model.save_pretrained(f"{folder}/folder-{{channels}}")
+    torch.save(model.state_dict(), f"{folder}/model-{{channels}}.pth")
+"""
+
+
+def test_models_of_braindecode_until_1_3_are_refused(tmp_path):
+    """Its last version's own files: of 7 electrodes, and of 128, whose tensors have the shapes of today's."""
+    old = Path(sys.prefix) / "braindecode-1.3.2"
+    if not old.is_dir():
+        pytest.skip("braindecode 1.3.2 is not installed")
+    absent = (*UNUSED, "rotary_embedding_torch")
+    code = SAVE_OLD.format(absent=absent, size=SIZE, folder=tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": str(old)}, timeout=300)
+    for channels in (7, 128):
+        with refuses(r"braindecode 1\.3\.2, one of those until 1\.3, .* with learned_patcher=True"):
+            import_model(tmp_path / f"folder-{channels}")
+        with refuses("with learned_patcher=True"):
+            import_model(tmp_path / f"model-{channels}.pth")
 
 
 TYPES = ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
