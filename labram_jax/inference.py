@@ -28,13 +28,16 @@ Eeg = Float[np.ndarray, "N C samples"]
 Bads = Sequence[str] | Bool[np.ndarray, "N C"] | None
 
 
-def load(path: str | Path, compute: ComputeConfig = ComputeConfig()) -> "Tokenizer | Encoder | Classifier":
+def load(
+    path: str | Path, compute: ComputeConfig = ComputeConfig(), weights: str | None = None
+) -> "Tokenizer | Encoder | Classifier":
     """Loads a model from a run (its best checkpoint), a checkpoint, or an exported model, or imports one.
 
-    What can be imported: a .pth file of PyTorch, a .safetensors file, a folder of braindecode. Raises InputError where
-    there is none of these, or where it is damaged.
+    What can be imported: a .pth file of PyTorch, a .safetensors file, a folder of braindecode; of a file that holds
+    several models, `weights` says which (such as "model_ema"). Raises InputError where there is none of these, or where
+    it is damaged.
     """
-    variables, config = read_model(path)
+    variables, config = read_model(path, weights)
     face = {TokenizerConfig: Tokenizer, MaskedModelConfig: Encoder, ClassifierConfig: Classifier}[type(config)]
     return face(variables, config, compute, read_ledger(path))
 

@@ -20,14 +20,17 @@ from labram_jax.models import lora
 Target = Literal["auto", "jax", "official", "braindecode"]
 
 
-def read_model(path: str | Path) -> tuple[dict[str, Any], ModelConfig]:
+def read_model(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], ModelConfig]:
     """Variables (numpy) and configuration of the model in a run, a checkpoint, an exported model, or a file of PyTorch.
 
-    Raises InputError where there is none, or where it is damaged.
+    `weights` is what of a file to take where it holds several, such as model_ema. Raises InputError where there is no
+    model, or where it is damaged.
     """
     if is_foreign(path):
-        imported = import_model(path)
+        imported = import_model(path, weights)
         return imported.variables, imported.config
+    if weights is not None:
+        raise InputError(f"{path} holds one model: leave weights={weights!r} out, which is for files of PyTorch.")
     variables, values = load_model(path)
     config = from_dict(values, str(path))
     if isinstance(config, FinetuningStageConfig) and config.trainable == "lora":
@@ -75,7 +78,7 @@ def convert(
         dest: what to write, which must not exist.
         to: the form; "auto" is official for a .safetensors file and jax otherwise.
         strict: refuse left-over tensors and fresh parameters.
-        weights: the entry of a .pth checkpoint to take, such as model_ema.
+        weights: what of a file to take, such as model_ema: an entry of a checkpoint, or tensors that begin so.
         seconds: length of the windows of a braindecode model.
         pooling: of an encoder that becomes a braindecode model.
 

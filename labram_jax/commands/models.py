@@ -162,7 +162,8 @@ def convert(arguments: Sequence[str]) -> None:
             to: the form; auto is official names where DEST ends with .safetensors, and jax otherwise.
             strict: refuse a source with tensors left over, but for those that the official code itself never uses, or
                 that lacks a parameter of the model.
-            weights: the entry of a .pth checkpoint to take, such as model_ema; by default the model itself.
+            weights: which model of a file that holds several, such as model_ema: an entry of a checkpoint, or the first
+                part of tensors' names; by default the model itself.
             seconds: length of the windows of a braindecode model (1 to 16), which it fixes.
             pooling: how a braindecode model without a head makes one feature of a window.
         """

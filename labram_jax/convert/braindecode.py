@@ -14,7 +14,6 @@ from labram_jax.config import PATCH_SAMPLES, SAMPLE_RATE, TIME_ROWS, ClassifierC
 from labram_jax.errors import InputError
 
 CONFIG_FILE = "config.json"
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 ELECTRODES = 128
 LAYER_NORM = "torch.nn.modules.normalization.LayerNorm"
 # Pattern and replacement, from the official names to braindecode's and back.

@@ -14,9 +14,10 @@ from safetensors.numpy import save_file
 
 from labram_jax.config import ClassifierConfig, MaskedModelConfig, ModelConfig, TokenizerConfig, replace
 from labram_jax.configfile import to_dict
-from labram_jax.convert.braindecode import CONFIG_FILE, WEIGHT_FILES, config_of, to_braindecode
+from labram_jax.convert.braindecode import CONFIG_FILE, config_of, to_braindecode
 from labram_jax.convert.official import to_official
 from labram_jax.convert.source import CONFIG_KEY, SEEN_KEY
+from labram_jax.convert.weight_files import WEIGHT_FILES
 from labram_jax.errors import InputError
 
 Pooling = Literal["mean", "class_token"]

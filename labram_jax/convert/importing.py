@@ -46,7 +46,7 @@ def import_model(path: str | Path, weights: str | None = None, strict: bool = Fa
 
     Args:
         path: the file or folder.
-        weights: the entry of a checkpoint to take, such as model_ema.
+        weights: what of a file to take, such as model_ema: an entry of a checkpoint, or tensors that begin so.
         strict: refuse what would leave a tensor out for no known reason, or start a parameter afresh.
 
     Raises:
@@ -160,7 +160,7 @@ def _report(found: Recognised, source: Source, fresh: Mapping[str, str]) -> Conv
     for name, tensor in found.tensors.items():
         if name in found.made:
             continue
-        shown, shape, dtype = found.names.get(name, name), tuple(tensor.shape), str(tensor.dtype)
+        shown, shape, dtype = source.prefix + found.names.get(name, name), tuple(tensor.shape), str(tensor.dtype)
         if name in taken:
             lines.append(TensorLine(shown, shape, dtype, taken[name]))
         else:
@@ -207,7 +207,7 @@ def _encoder_fact(name: str, config: EncoderConfig) -> str:
 
 
 def _notes(found: Recognised, source: Source) -> tuple[str, ...]:
-    notes = []
+    notes = [f"{source.prefix!r} was taken off the names of all tensors"] if source.prefix else []
     used = {
         name: found.tensors[name] for name in (e.name for e in official_tensors(found.config)) if name in found.tensors
     }

@@ -1,4 +1,4 @@
-"""What a pickle may make beside plain data: numpy arrays and scalars, dicts, and an inert stand-in for a namespace.
+"""What a pickle may make beside plain data: numpy arrays and scalars, dicts, lists, and inert stand-ins.
 
 Every function here takes the place of what a pickle names, gets the arguments that the pickle gives, and checks them.
 What they return refers to memory that is there already, so that a small pickle cannot become a large object.
@@ -29,6 +29,13 @@ class Namespace:
     """Stands in for `argparse.Namespace`: its attributes as a dict."""
 
     values: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Inert:
+    """Stands in for what lies beside weights and says nothing of them, such as a path or a date."""
+
+    arguments: tuple[Any, ...]
 
 
 @dataclass
@@ -123,11 +130,46 @@ def _namespace() -> Namespace:
     return Namespace()
 
 
+def _inert(*arguments: Any) -> Inert:
+    return Inert(arguments)
+
+
+def _list(items: Any = (), *_) -> list:
+    """Of a set, whose items come with its call, or of a deque: as a list, so that nothing is hashed or copied."""
+    if items != () and not isinstance(items, list):
+        raise Damaged("a set without its items")
+    return items or []
+
+
+def _dict_of(*_) -> dict:
+    return {}
+
+
+# Under the names of Python 3 and 2, which protocols before 3 write.
+_BUILTINS = ("builtins", "__builtin__")
+_PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
+_BESIDE_WEIGHTS = (
+    *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS),
+    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    *(f"{module}.{name}" for module in _BUILTINS for name in ("complex", "slice", "range", "xrange")),
+    *("uuid.UUID", "decimal.Decimal", "fractions.Fraction", "torch.torch_version.TorchVersion"),
+)
 # numpy 2 renamed its core; both names are met.
 BUILDERS: Mapping[str, Builder | None] = MappingProxyType(
     {
         "collections.OrderedDict": _empty_dict,
         "argparse.Namespace": _namespace,
+        "types.SimpleNamespace": _namespace,
+        **dict.fromkeys(_BESIDE_WEIGHTS, _inert),
+        **{f"{module}.{name}": _list for module in _BUILTINS for name in ("set", "frozenset")},
+        "collections.deque": _list,
+        "collections.Counter": _dict_of,
+        "collections.defaultdict": _dict_of,
+        "lightning.fabric.utilities.data.AttributeDict": _dict_of,
+        "lightning_fabric.utilities.data.AttributeDict": _dict_of,
+        "pytorch_lightning.utilities.parsing.AttributeDict": _dict_of,
+        # What a defaultdict makes of a key that it lacks: names alone.
+        **{f"{module}.{name}": None for module in _BUILTINS for name in ("int", "float", "str", "list", "dict")},
         "_codecs.encode": _encode,
         "__builtin__.bytes": _no_bytes,
         "builtins.bytes": _no_bytes,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from labram_jax.convert.pickled_objects import BUILDERS, Builder, Damaged, Global, Namespace, Unfinished, brief
+from labram_jax.convert.pickled_objects import BUILDERS, Builder, Damaged, Global, Inert, Namespace, Unfinished, brief
 from labram_jax.errors import InputError
 
 # Each instruction makes at most one small object, so this bounds the memory (official checkpoints have about 30,000).
@@ -104,6 +104,9 @@ class _Machine:
     def do_list(self, _) -> None:
         self.stack.append(self.pop_to_mark())
 
+    # A set is a list here, so that nothing is hashed.
+    do_empty_set, do_frozenset = do_empty_list, do_list
+
     def do_append(self, _) -> None:
         item = self.pop()
         self.top(list).append(item)
@@ -111,6 +114,8 @@ class _Machine:
     def do_appends(self, _) -> None:
         items = self.pop_to_mark()
         self.top(list).extend(items)
+
+    do_additems = do_appends
 
     def do_tuple(self, _) -> None:
         self.stack.append(tuple(self.pop_to_mark()))
@@ -197,7 +202,7 @@ class _Machine:
         elif isinstance(value, Unfinished):
             self.stack[-1] = value.finish(state)
             self.memo.update(dict.fromkeys(value.memo_keys, self.stack[-1]))
-        elif not isinstance(value, dict):  # the attributes of an ordered dict say nothing that is needed
+        elif not isinstance(value, dict | list | Inert):  # attributes of these say nothing that is needed
             raise Damaged("a state without its object")
 
     def do_binpersid(self, _) -> None:

@@ -188,6 +188,8 @@ def encoder_config(
 
 def reason_unused(name: str, config: ModelConfig) -> str | None:
     """Why an official file holds a tensor that no model needs; None where there is no known reason."""
+    if name == "n_averaged":
+        return "counts the models of an average"
     for pattern, reason in UNUSED[type(config)].items():
         if re.fullmatch(pattern, name):
             return reason

@@ -112,6 +112,7 @@ class _Archive:
         return names | {
             "torch._utils._rebuild_tensor_v2": self._tensor,
             "torch._utils._rebuild_parameter": lambda data, *_: data,
+            "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
             "torch.Size": lambda sizes: sizes,
             "torch.device": lambda kind, *_: kind,
         }

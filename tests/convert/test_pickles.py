@@ -1,16 +1,22 @@
 """The machine that runs pickles: plain data as pickle itself reads it, and everything else refused by name."""
 
 import argparse
+import datetime
+import decimal
+import fractions
 import pickle
 import time
-from collections import OrderedDict
+import types
+import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
 from sentences import refuses
 from torch_writer import Call, Named, pickled
 
-from labram_jax.convert.pickled_objects import Namespace
+from labram_jax.convert.pickled_objects import Inert, Namespace
 from labram_jax.convert.pickles import MAX_INSTRUCTIONS, read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -51,6 +57,36 @@ def test_numpy_scalars_and_shared_objects(protocol):
 def test_namespaces_are_inert(protocol):
     read = read_pickle(pickle.dumps(argparse.Namespace(lr=5e-4, betas=[0.9, 0.98]), protocol), "it")
     assert type(read) is Namespace and read.values == {"lr": 5e-4, "betas": [0.9, 0.98]}
+
+
+BESIDE_WEIGHTS = {
+    "path": Path("/some/where"),
+    "windows": PureWindowsPath("C:/x"),
+    "now": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+    "day": datetime.date(2026, 1, 2),
+    "took": datetime.timedelta(seconds=3),
+    "id": uuid.UUID(int=5),
+    "share": fractions.Fraction(1, 3),
+    "price": decimal.Decimal("1.5"),
+    "complex": 1 + 2j,
+    "slice": slice(1, 2),
+    "range": range(3),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS[2:])
+def test_what_lies_beside_weights_does_no_harm(protocol):
+    read = read_pickle(pickle.dumps(BESIDE_WEIGHTS, protocol), "it")
+    assert read.keys() == BESIDE_WEIGHTS.keys() and {type(value) for value in read.values()} == {Inert}
+    containers = {
+        "set": {1, "a"}, "frozen": frozenset((2,)), "deque": deque([1, 2], 5), "counter": Counter("aab"),
+        "default": defaultdict(list, x=[1]), "simple": types.SimpleNamespace(a=1),
+    }  # fmt: skip
+    read = read_pickle(pickle.dumps(containers, protocol), "it")
+    assert sorted(map(str, read["set"])) == ["1", "a"] and read["frozen"] == [2] and read["deque"] == [1, 2]
+    assert read["default"] == {"x": [1]} and read["simple"].values == {"a": 1}
+    with refuses("calls (builtins|__builtin__)\\.list, which was refused"):
+        read_pickle(pickled(Call("builtins.list", (1,)), 2), "it")
 
 
 class Mark:
