@@ -33,9 +33,9 @@ def load(
 ) -> "Tokenizer | Encoder | Classifier":
     """Loads a model from a run (its best checkpoint), a checkpoint, or an exported model, or imports one.
 
-    What can be imported: a .pth file of PyTorch, a .safetensors file, a folder of braindecode; of a file that holds
-    several models, `weights` says which (such as "model_ema"). Raises InputError where there is none of these, or where
-    it is damaged.
+    What can be imported: a .pth file of PyTorch, a .safetensors file, a folder of braindecode, a known name such as
+    "labram-base", an address on the Hub ("hf://owner/name"). Of a file that holds several models, `weights` says which
+    (such as "model_ema"). Raises InputError where there is none of these, or where it is damaged.
     """
     variables, config = read_model(path, weights)
     face = {TokenizerConfig: Tokenizer, MaskedModelConfig: Encoder, ClassifierConfig: Classifier}[type(config)]

@@ -15,11 +15,12 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.describe import describe
 from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
+from labram_jax.obtain import located
 
 
 def inspect(path: str | Path) -> str:
     """Describes whatever lies at `path`; raises InputError where there is nothing, or nothing known."""
-    path = Path(path)
+    path = located(path)
     try:
         there, is_corpus = path.exists(), (path / CORPUS_FILE).is_file()
     except PermissionError as error:

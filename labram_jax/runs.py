@@ -39,6 +39,7 @@ from labram_jax.data.reader import BatchReader, codes_for, open_corpora
 from labram_jax.data.remote import cache_folder
 from labram_jax.errors import InputError
 from labram_jax.models.attention import kernel_of
+from labram_jax.obtain import located
 from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.sharding import agreed, make_mesh, process_rows
 from labram_jax.parallel.stopping import StopRequest
@@ -230,9 +231,10 @@ def _pretraining(config: PretrainingStageConfig) -> PretrainingStage:
     model = dataclasses.replace(config.model, codes=tokenizer.quantizer.codes)
     params = resumption = None
     if config.start_from:
-        params, source, resumption = _start(config.start_from)
+        start = str(located(config.start_from))
+        params, source, resumption = _start(start)
         if config.start_moments and resumption is None:
-            resumption = _moments(config.start_from, params)
+            resumption = _moments(start, params)
         if "code_head" in params and source.codes != model.codes:
             raise InputError(
                 f"{config.start_from} predicts {source.codes} codes, but the tokenizer {config.tokenizer} has "

@@ -16,6 +16,7 @@ from labram_jax.convert.importing import import_model
 from labram_jax.convert.source import is_foreign, read_seen
 from labram_jax.errors import InputError
 from labram_jax.models import lora
+from labram_jax.obtain import located
 
 Target = Literal["auto", "jax", "official", "braindecode"]
 
@@ -23,9 +24,10 @@ Target = Literal["auto", "jax", "official", "braindecode"]
 def read_model(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], ModelConfig]:
     """Variables (numpy) and configuration of the model in a run, a checkpoint, an exported model, or a file of PyTorch.
 
-    `weights` is what of a file to take where it holds several, such as model_ema. Raises InputError where there is no
-    model, or where it is damaged.
+    `path` may also be a name or an address of `obtain.located`; `weights` is what of a file to take where it holds
+    several models, such as model_ema. Raises InputError where there is none, or where it is damaged.
     """
+    path = located(path)
     if is_foreign(path):
         imported = import_model(path, weights)
         return imported.variables, imported.config
@@ -53,6 +55,7 @@ def read_ledger(path: str | Path) -> Ledger:
 
     Raises InputError where there is none, or where it is damaged.
     """
+    path = located(path)
     if not is_foreign(path):
         return Ledger.read(read_meta(find_model(path)).get(SEEN), str(path))
     known, seen = read_seen(path)
@@ -74,7 +77,8 @@ def convert(
     """Reads a model and writes it in another form; returns the report.
 
     Args:
-        source: a run, a checkpoint, an exported model, a .pth or .safetensors file, or a folder of braindecode.
+        source: a run, a checkpoint, an exported model, a .pth or .safetensors file, a folder of braindecode, or a name
+            or an address of `obtain.located`.
         dest: what to write, which must not exist.
         to: the form; "auto" is official for a .safetensors file and jax otherwise.
         strict: refuse left-over tensors and fresh parameters.
@@ -85,6 +89,7 @@ def convert(
     Raises:
         InputError: the source cannot be read, or the form does not suit it.
     """
+    source = located(source)
     if to == "auto":
         to = "official" if dest.suffix == ".safetensors" else "jax"
     if to == "official" and dest.suffix != ".safetensors":

@@ -18,7 +18,7 @@ STANDARD = frozenset(sys.stdlib_module_names)
 ROOMS = (
     *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "protocol"),
     "configfile",
-    *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "weights"),
+    *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "obtain", "weights"),
     *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "benchmark"),
     *("demo", "commands", "cli", "__main__"),
 )
@@ -57,6 +57,7 @@ PROJECT = {
         *("labram_jax.config", "labram_jax.configfile", "labram_jax.convert", "labram_jax.errors"),
         "labram_jax.models",
     ),
+    "labram_jax.obtain": ("labram_jax.convert", "labram_jax.data.remote", "labram_jax.errors"),
     "data_prep": (
         *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
         *("labram_jax.errors", "labram_jax.jsonfile", "labram_jax.lock", "labram_jax.montage", "labram_jax.progress"),

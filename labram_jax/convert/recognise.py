@@ -22,13 +22,6 @@ from labram_jax.errors import InputError
 
 Tensors = Mapping[str, np.ndarray]
 
-# Files that everyone has, by the sha256 of their bytes.
-KNOWN_FILES: Mapping[str, str] = MappingProxyType(
-    {
-        "7c50583826afac76c4ab18f43d958df40496c8229accc09ed6a227c9bb57c37c": "labram-base.pth, the released encoder",
-        "d8f14b4232f06a5c37b6386ab021c270dd4bfa12bfecdd60372dc8ac7b711101": "vqnsp.pth, the released tokenizer",
-    }
-)
 # What official files hold and no forward pass of the official code reads, by kind: pattern and reason.
 UNUSED: Mapping[type, Mapping[str, str]] = MappingProxyType(
     {

@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from labram_jax.convert.braindecode import CONFIG_FILE
+from labram_jax.convert.known import known_by
 from labram_jax.convert.pickled_objects import brief
-from labram_jax.convert.recognise import KNOWN_FILES
 from labram_jax.convert.torchfile import read_torch
 from labram_jax.convert.weight_files import INDEX_FILES, WEIGHT_FILES, has_weights, shards, weights_in
 from labram_jax.errors import InputError, refusal_in
@@ -136,6 +136,8 @@ def _sharded(index: Path) -> Source:
     source = Source(index, {})
     for name, wanted in shards(index).items():
         path = index.parent / name
+        if not path.is_file():
+            raise InputError(f"{path.parent} lacks {name}, one of the shards of {index.name}: obtain all of them.")
         shard = _safetensors(path) if _is_safetensors(path) else _torch(path, None)
         if lacking := sorted(wanted - shard.tensors.keys()):
             raise InputError(f"{path} lacks {lacking[0]}, which {index.name} says it holds: obtain it again.")
@@ -191,4 +193,5 @@ def _known(path: Path) -> str | None:
     if path.stat().st_size > LARGEST_KNOWN:
         return None
     with path.open("rb") as file:
-        return KNOWN_FILES.get(hashlib.file_digest(file, "sha256").hexdigest())
+        known = known_by(hashlib.file_digest(file, "sha256").hexdigest())
+    return None if known is None else str(known)

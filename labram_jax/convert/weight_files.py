@@ -5,9 +5,10 @@ from pathlib import Path
 
 from labram_jax.errors import InputError
 
-# As the Hub and braindecode name them, in the order in which they are taken.
+# As the Hub and braindecode name them, and in which order they are taken.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+IN_ORDER = (WEIGHT_FILES[0], INDEX_FILES[0], WEIGHT_FILES[1], INDEX_FILES[1])
 # A folder of DeepSpeed, or of Lightning with it: the tag of its newest checkpoint, and a file for each part of a model.
 LATEST, DEEPSPEED = "latest", "mp_rank_00_model_states.pt"
 OTHER_PARTS = {
@@ -45,9 +46,9 @@ def weights_in(folder: Path) -> Path:
 
 
 def shards(index: Path) -> dict[str, set[str]]:
-    """The files beside an index, each with the names of the tensors that it must hold; raises InputError for none."""
+    """The names of files beside an index, each with the tensors that it must hold; raises InputError for no index."""
     try:
-        table = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        table = json.loads(index.read_text(encoding="utf-8", errors="replace"))["weight_map"]
         files: dict[str, set[str]] = {}
         for name, file in table.items():
             if file != Path(file).name:
@@ -57,15 +58,11 @@ def shards(index: Path) -> dict[str, set[str]]:
         raise InputError(f"{index} is no index of shards ({type(error).__name__}): obtain it again.") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{index} is damaged ({error}): obtain it again.") from error
-    for file in files:
-        if not (index.parent / file).is_file():
-            raise InputError(f"{index.parent} lacks {file}, one of {len(files)} shards: obtain all of them.")
     return files
 
 
 def _one_file(folder: Path) -> Path | None:
-    order = (WEIGHT_FILES[0], INDEX_FILES[0], WEIGHT_FILES[1], INDEX_FILES[1])
-    named = [folder / name for name in order] + [place / DEEPSPEED for place in _places(folder)]
+    named = [folder / name for name in IN_ORDER] + [place / DEEPSPEED for place in _places(folder)]
     alone = sorted(folder.glob("*.safetensors"))
     return next((path for path in named if path.is_file()), alone[0] if len(alone) == 1 else None)
 

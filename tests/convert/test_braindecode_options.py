@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from folders import braindecode_folder
+from foreign_folders import braindecode_folder
 from golden_data import FOLDER
 from safetensors.numpy import load_file
 from sentences import refuses

@@ -9,7 +9,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from folders import braindecode_folder
+from foreign_folders import braindecode_folder
 from golden_data import (
     FOLDER,
     facts,
@@ -25,8 +25,9 @@ from sentences import refuses
 from torch_writer import write_torch
 
 from labram_jax.config import ClassifierConfig, EncoderConfig, MaskedModelConfig, TokenizerConfig, replace
-from labram_jax.convert import source
+from labram_jax.convert import known
 from labram_jax.convert.importing import import_model, match
+from labram_jax.convert.known import KnownFile
 from labram_jax.convert.source import Source
 
 PRETRAINING = {"class_position": "first_electrode", "initialisation": "pretraining"}
@@ -84,7 +85,8 @@ def test_golden_files(name, suffix):
 
 def test_released_files_are_named(monkeypatch):
     digest = hashlib.sha256((FOLDER / "labram.pth").read_bytes()).hexdigest()
-    monkeypatch.setattr(source, "KNOWN_FILES", {digest: "tiny.pth, known to all"})
+    tiny = KnownFile("tiny", "tiny.pth", "known to all", digest, "none", "nowhere")
+    monkeypatch.setattr(known, "KNOWN", (tiny,))
     assert import_model(FOLDER / "labram.pth").report.title.endswith("labram.pth: tiny.pth, known to all")
     assert import_model(FOLDER / "vqnsp.pth").report.title.endswith("vqnsp.pth: an official tokenizer")
 

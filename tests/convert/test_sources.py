@@ -114,7 +114,7 @@ def test_shards(suffix, plain, tmp_path):
         import_model(folder)
     for bad, sentence in (
         (json.dumps({"weight_map": {"a": "../secret.safetensors"}}), "outside its folder"),
-        (json.dumps({"weight_map": {"a": "absent.bin"}}), "lacks absent.bin, one of 1 shards"),
+        (json.dumps({"weight_map": {"a": "absent.bin"}}), "lacks absent.bin, one of the shards"),
         (json.dumps({"weights": {}}), "is no index of shards"),
         (json.dumps({"weight_map": {"a": 3}}), "is no index of shards"),
         ("{", "is damaged"),
