@@ -7,9 +7,10 @@ from labram_jax.errors import InputError
 if TYPE_CHECKING:
     from labram_jax.data.corpus import open_corpus
     from labram_jax.inference import Classifier, Encoder, Tokenizer, load
+    from labram_jax.publish import push
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "load", "open_corpus"]
+__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "load", "open_corpus", "push"]
 
 
 def __getattr__(name: str):
@@ -22,4 +23,12 @@ def __getattr__(name: str):
         from labram_jax.data.corpus import open_corpus
 
         return open_corpus
+    if name == "interop":
+        import importlib
+
+        return importlib.import_module("labram_jax.interop")
+    if name == "push":
+        from labram_jax.publish import push
+
+        return push
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

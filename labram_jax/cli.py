@@ -23,6 +23,7 @@ COMMANDS = {
     "benchmark": "training",
     "embed": "models",
     "convert": "models",
+    "push": "models",
     "plan": "training",
     "inspect": "models",
     "report": "models",
@@ -39,6 +40,7 @@ USAGE = """usage: labram-jax COMMAND ...
   benchmark PROTOCOL --corpus DIR       all folds and seeds of a benchmark, beside what is published
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
   convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
+  push SOURCE OWNER/NAME --licence L    a model to the Hub, with a card of data, scores and digests
   plan CONFIG [--topology v5e:16x16]    compile for devices without having them: memory, step time, levers
   inspect PATH                          what a recording, corpus or checkpoint holds
   report RUN                            figures and tables of a run

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 # What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
 MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED = 1, 2, 65, 75, 130
@@ -74,6 +75,12 @@ def os_error_in(text: str, path: str) -> OSError | None:
     """What the system said about `path`, where a library's error holds its words alone; None where it holds none."""
     number = next((number for number in errno.errorcode if os.strerror(number) in text), None)
     return None if number is None else OSError(number, os.strerror(number), path)
+
+
+def first_words(error: BaseException) -> str:
+    """What a library's error says, without its full stop: one line of at most one sentence, to be put into another."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.split(r"[.!?]+(?: |$)", text)[0][:200]
 
 
 def sentence_of(error: OSError) -> str:

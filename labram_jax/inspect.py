@@ -7,7 +7,7 @@ import numpy as np
 from labram_jax.checkpoints.files import BRANCHED, SEEN
 from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import find_model, load_model, read_meta
-from labram_jax.config import ClassifierConfig, MaskedModelConfig, StageConfig, TokenizerConfig, kind_of
+from labram_jax.config import ClassifierConfig, MaskedModelConfig, ModelConfig, StageConfig, TokenizerConfig, kind_of
 from labram_jax.configfile import from_dict
 from labram_jax.convert.importing import import_model
 from labram_jax.convert.source import SUFFIXES, is_foreign
@@ -47,10 +47,10 @@ def describe_checkpoint(path: Path) -> str:
     variables, values = load_model(where)
     config = from_dict(values, str(where))
     model = getattr(config, "model", config)
-    lines = [f"{path}: {_what(model)}"]
+    lines = [f"{path}: {what(model)}"]
     if where != path.absolute():
         lines.append(f"  read from {where}")
-    lines += [f"  {line}" for line in _model_lines(model)]
+    lines += [f"  {line}" for line in model_lines(model)]
     counts = {name: sum(int(np.size(a)) for a in _leaves(tree)) for name, tree in variables.items()}
     lines.append("  " + ", ".join(f"{name} {count:,} numbers" for name, count in sorted(counts.items(), reverse=True)))
     if isinstance(config, StageConfig):
@@ -65,7 +65,8 @@ def describe_checkpoint(path: Path) -> str:
     return "\n".join(lines)
 
 
-def _what(model) -> str:
+def what(model: ModelConfig) -> str:
+    """What a model is, in two or three words."""
     return {
         TokenizerConfig: "a tokenizer",
         MaskedModelConfig: "a pretrained encoder",
@@ -73,7 +74,9 @@ def _what(model) -> str:
     }[type(model)]
 
 
-def _model_lines(model) -> list[str]:
+def model_lines(model: ModelConfig) -> list[str]:
+    """Its size and options, a line each."""
+
     def encoder(name, config):
         amplitude = ", with the amplitude of patches" if config.amplitude else ""
         return f"{name}: {config.depth} blocks, width {config.width}, {config.heads} heads{amplitude}"

@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from labram_jax.convert.known import KNOWN, KnownFile, known_as
-from labram_jax.convert.pickled_objects import brief
 from labram_jax.convert.source import SUFFIXES
 from labram_jax.convert.weight_files import IN_ORDER, INDEX_FILES, WEIGHT_FILES, shards
 from labram_jax.data.remote import cache_folder
-from labram_jax.errors import InputError
+from labram_jax.errors import InputError, first_words
 
 # `Path` makes one slash of two.
 _ON_THE_HUB = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?(/(?P<inner>.+))?")
@@ -60,7 +59,7 @@ def _fetched(file: KnownFile) -> Path:
         return Path(pooch.retrieve(file.address, f"sha256:{file.sha256}", file.file, folder))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; another digest is a ValueError
         raise InputError(
-            f"{file.name} cannot be fetched ({brief(error)}): put {file.address} (sha256 {file.sha256}) at "
+            f"{file.name} cannot be fetched ({first_words(error)}): put {file.address} (sha256 {file.sha256}) at "
             f"{folder / file.file}."
         ) from error
 
@@ -103,7 +102,7 @@ def _from_the_hub(address: _Address) -> Path:
     except Exception as error:  # whatever the library that it speaks to the network with raises
         folder = _in_the_cache(address)
         if folder is None:
-            _unreachable(address, brief(error))
+            _unreachable(address, first_words(error))
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         return _taken(address, files, lambda file: folder / file)
 

@@ -17,7 +17,9 @@ from small_runs import MONTAGES, write_corpus
 from labram_jax import cli
 from labram_jax.commands import models
 
-COMMANDS = ("demo", "prepare", "train", "tokenize", "evaluate", "predict", "embed", "convert", "inspect", "report")
+COMMANDS = (
+    *("demo", "prepare", "train", "tokenize", "evaluate", "predict", "embed", "convert", "push", "inspect", "report"),
+)
 
 
 def write_edf(path: Path, names: list[str], seconds: int = 6) -> Path:

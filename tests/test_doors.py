@@ -20,7 +20,7 @@ ROOMS = (
     "configfile",
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "obtain", "weights"),
     *("plan", "adaptation", "runs", "inference", "inspect", "evaluation", "reporting", "benchmark"),
-    *("demo", "commands", "cli", "__main__"),
+    *("publish", "interop", "demo", "commands", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {

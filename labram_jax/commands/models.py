@@ -174,6 +174,23 @@ def convert(arguments: Sequence[str]) -> None:
     call(run, "convert", arguments)
 
 
+def push(arguments: Sequence[str]) -> None:
+    def run(source: Positional[str], repo: Positional[str], licence: str, private: bool = True) -> None:
+        """Put a model on the Hugging Face Hub, with a card that tells its data, scores, digests and licence.
+
+        Args:
+            source: a run (its best checkpoint), a checkpoint, an exported model, or a file of PyTorch.
+            repo: OWNER/NAME, which is made if it is not there.
+            licence: of the weights, as the Hub names it: mit, apache-2.0, cc-by-4.0, other, ...
+            private: whether a repository that is made is seen by its owner alone.
+        """
+        from labram_jax.publish import push
+
+        print(f"pushed to {push(source, repo, licence=licence, private=private)}")
+
+    call(run, "push", arguments)
+
+
 def inspect(arguments: Sequence[str]) -> None:
     def run(path: Positional[Path]) -> None:
         """Tell what a recording, a corpus, a run, a checkpoint or an exported model holds."""

@@ -112,18 +112,13 @@ def write_braindecode(
         pooling: how an encoder's tokens become a feature; a classifier has its own.
     """
     _check_free(path)
-    check_holdable(config)
-    if isinstance(config, TokenizerConfig):
-        raise InputError("braindecode has no tokenizer: export it to a .safetensors file of official names.")
-    variables, config = with_plain_head(variables, config)
-    official, classifier, outputs = _fine_tuning_tensors(variables, config, pooling)
-    tensors = to_braindecode(official, seconds)
+    options, tensors = as_braindecode(variables, config, seconds, pooling)
     part = path.with_name(path.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
-        save_file(tensors, part / WEIGHT_FILES[0], _metadata(config, seen))
-        (part / CONFIG_FILE).write_text(json.dumps(config_of(classifier, outputs, seconds), indent=2) + "\n")
+        save_file(tensors, part / WEIGHT_FILES[0], _metadata(with_plain_head(variables, config)[1], seen))
+        (part / CONFIG_FILE).write_text(json.dumps(options, indent=2) + "\n")
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -137,6 +132,20 @@ def write_braindecode(
             "the first electrode, so features differ slightly from Encoder.features"
         )
     return notes
+
+
+def as_braindecode(
+    variables: Mapping[str, Any], config: ModelConfig, seconds: int, pooling: Pooling = "mean"
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What braindecode's `Labram` is made with, and its tensors; arguments as in `write_braindecode`.
+
+    Raises InputError for a model that it cannot be, and for windows that are too long.
+    """
+    check_holdable(config)
+    if isinstance(config, TokenizerConfig):
+        raise InputError("braindecode has no tokenizer: export it to a .safetensors file of official names.")
+    official, classifier, outputs = _fine_tuning_tensors(*with_plain_head(variables, config), pooling)
+    return config_of(classifier, outputs, seconds), to_braindecode(official, seconds)
 
 
 def _fine_tuning_tensors(

@@ -1,5 +1,6 @@
 """PyTorch and braindecode themselves beside this project; runs where the extra `interop` is installed."""
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -169,6 +170,37 @@ def test_other_options_of_braindecode_are_refused_by_name(option, labram_class, 
 def test_every_option_of_braindecode_is_known(labram_class):
     options = set(inspect.signature(labram_class.__init__).parameters) - {"self"}
     assert options <= set(COMPUTED) | OTHERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "pool"), [("mean", None), ("class_token", None), ("encoder", "mean"), ("encoder", "class_token")]
+)
+def test_a_torch_module_gives_the_same_outputs(kind, pool, labram_class, eeg, tmp_path):
+    """From microvolts, also of a copy, and of what it saves."""
+    model = labram_jax.load(GOLDEN / "labram.pth") if pool else classifier(kind)
+    expected = model.features(eeg, NAMES, pool=pool) if pool else model.predict_logits(eeg, NAMES)
+    module = labram_jax.interop.torch_module(model, [name.title() for name in NAMES], SECONDS, pool=pool or "mean")
+    assert isinstance(module, labram_class) and not module.training
+    for actual in (module(torch.from_numpy(eeg)), copy.deepcopy(module)(x=torch.from_numpy(eeg))):
+        np.testing.assert_allclose(actual.detach().numpy(), expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    module.save_pretrained(tmp_path / "folder")
+    back = labram_jax.load(tmp_path / "folder")
+    again = back.features(eeg, NAMES, pool=pool) if pool else back.predict_logits(eeg, NAMES)
+    np.testing.assert_allclose(again, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_a_torch_module_is_what_a_harness_asks_for(labram_class, eeg):
+    """A head of its own as `final_layer`, all of it differentiable."""
+    model = labram_jax.load(GOLDEN / "labram.pth")
+    module = labram_jax.interop.torch_module(model, NAMES, SECONDS, outputs=3).train()
+    output = module(torch.from_numpy(eeg))
+    assert output.shape == (3, 3) and "final_layer" in dict(module.named_modules())
+    torch.nn.functional.cross_entropy(output, torch.tensor([0, 1, 2])).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    with refuses("braindecode has no tokenizer"):
+        labram_jax.interop.torch_module(labram_jax.load(GOLDEN / "vqnsp.pth"), NAMES, SECONDS)
+    with refuses("A window of 17 seconds"):
+        labram_jax.interop.torch_module(model, NAMES, 17)
 
 
 SAVE_OLD = """

@@ -17,6 +17,7 @@ from labram_jax.data.reader import BatchReader
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
 from labram_jax.evaluation.predict import check_task, predict
 from labram_jax.evaluation.predictions import PredictionTable
+from labram_jax.publish import write_export
 from labram_jax.tables import Spread
 from labram_jax.training.metricslog import read_metrics
 
@@ -56,6 +57,10 @@ def test_classifier_scores_stand_beside_band_powers_and_chance_and_stay_in_the_r
     assert left["predictions"].labels.tolist() == [window.label for window in corpus.windows("test", 2)]
     assert left["predictions"].scores().values == scores and left["baseline"].stands_on(left["predictions"])
     assert left["baseline"].scores().values == evaluation.columns["band powers"]
+    write_export(run, run.parent / "export", "owner/name", "mit")  # a model's card has the scores of its run
+    card = (run.parent / "export" / "README.md").read_text()
+    assert "On the test split:" in card and "| metric | fine-tuned | band powers | chance |" in card
+    assert "saw small, training of" in card and str(run.parent) not in card
 
 
 def test_recordings_of_one_label_are_scored_by_their_means(run, tmp_path):
