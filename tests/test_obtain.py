@@ -13,13 +13,15 @@ from foreign_folders import braindecode_folder
 from golden_data import FOLDER, imported_encoder
 from safetensors.numpy import save_file
 from sentences import refuses
+from small_runs import finetuning_config, pretraining_config
 
 import labram_jax
-from labram_jax import obtain
+from labram_jax import cli, obtain
 from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.convert import known
 from labram_jax.convert.known import KNOWN, KnownFile
 from labram_jax.obtain import located
+from labram_jax.runs import make_stage
 from labram_jax.weights import convert, read_ledger, read_model
 
 COMMIT = "c" * 40
@@ -111,6 +113,17 @@ def test_a_known_name_is_fetched_once_and_checked(tiny, cache, server, monkeypat
     monkeypatch.chdir(cache)
     Path("tiny-base").mkdir()
     assert located("tiny-base") == Path("tiny-base")  # what is there has the first word
+
+
+def test_a_name_opens_every_door(tiny, cache, corpus, tmp_path, capsys):
+    expected, _ = read_model(FOLDER / "labram.pth")
+    fine = make_stage(finetuning_config(tmp_path / "run", [corpus.path], "tiny-base"), [corpus], 1)
+    tokenizer = FOLDER / "vqnsp.pth"
+    further = pretraining_config(tmp_path / "run", [corpus.path], tokenizer, start_from="tiny-base")
+    for stage in (fine, make_stage(further, [corpus], 1)):
+        jax.tree.map(np.testing.assert_array_equal, stage.initial()["params"]["encoder"], expected["params"]["encoder"])
+    assert cli.main(["inspect", "tiny-base"]) == 0
+    assert "tiny-base.pth, a small encoder" in capsys.readouterr().out
 
 
 def test_without_a_network_a_sentence_says_where_to_put_the_file(tiny, cache, monkeypatch):

@@ -124,8 +124,12 @@ def _tokenizer(tensors: Tensors, where: str, assumed: list[str]) -> Recognised:
 
 def _masked_model(tensors: Tensors, assumed: list[str], heads: int | None) -> Recognised:
     encoder = encoder_config(tensors, "student.", assumed, heads, **PRETRAINING)
-    config = MaskedModelConfig(encoder, len(tensors["lm_head.weight"]))
-    return Recognised(config, dict(tensors), "an official pretraining checkpoint")
+    if "lm_head.weight" in tensors:
+        config = MaskedModelConfig(encoder, len(tensors["lm_head.weight"]))
+        return Recognised(config, dict(tensors), "an official pretraining checkpoint")
+    # Others pretrain with heads of their own, which are told as left over.
+    fresh = ("lm_head.weight", "lm_head.bias")
+    return Recognised(MaskedModelConfig(encoder), dict(tensors), "an encoder with other heads", fresh=fresh)
 
 
 def _classifier(tensors: Tensors, assumed: list[str], heads: int | None) -> Recognised:

@@ -57,6 +57,14 @@ def test_the_student_alone_is_the_encoder_of_pretraining(tmp_path):
         jax.tree.map(np.testing.assert_array_equal, imported.variables["params"][part], whole.variables["params"][part])
 
 
+def test_an_encoder_with_heads_of_its_own(tmp_path):
+    tensors = {n: t for n, t in weights("labram").items() if n.startswith("student.") and "lm_head" not in n}
+    save_file({**tensors, "band_head.weight": np.ones((5, 100), "f4")}, tmp_path / "quark.safetensors")
+    with pytest.warns(UserWarning, match="an encoder with other heads: nothing takes band_head.weight; .*code_head"):
+        imported = import_model(tmp_path / "quark.safetensors")
+    assert imported.config.encoder.class_position == "first_electrode" and imported.config.codes == 8192
+
+
 def test_prefixes_of_some_tensors_stay(tmp_path):
     tensors = {**prefixed("model."), "loss.weight": np.ones(3, "f4")}
     with refuses("holds no LaBraM model: its .* tensors .loss.weight, model.blocks"):
