@@ -88,8 +88,11 @@ def write_export(source: Path, export: Path, repo: str, licence: str) -> None:
 
 def _digests(export: Path) -> dict[str, str]:
     """The sha256 of every file, by its path below the folder."""
-    paths = sorted(path for path in export.rglob("*") if path.is_file())
-    return {path.relative_to(export).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    found = {}
+    for path in sorted(path for path in export.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[path.relative_to(export).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def card(

@@ -103,19 +103,27 @@ def _shown(tensors: Tensors, options: Options) -> list[str]:
         found.append("learned_patcher=True")
     if any(name.startswith("patch_embed.segment_patch.proj.") or "relative_position" in name for name in tensors):
         found.append("neural_tokenizer=False")
+    if any(name.startswith("interpolation_layer.") for name in tensors):
+        found.append("interpolation_layer (an InterpolatedLaBraM)")
     if _old_electrodes(tensors):
         rows = tensors["position_embedding"].shape[1]
         found.append(f"n_chans={rows - 1} (position rows of electrodes of its own, in their order)")
     queries, inner = tensors.get("blocks.0.attn.qkv.weight"), tensors.get("blocks.0.mlp.0.weight")
     if queries is not None and width and len(queries) != 3 * width:
-        heads = heads_of(options)
-        found.append(f"attn_head_dim={len(queries) // 3 // heads if heads else _text(options.get('attn_head_dim'))}")
+        found.append(f"attn_head_dim={_head_width(tensors, options)} (queries of {len(queries) // 3} features)")
     if inner is not None and width and (len(inner) % width or not len(inner)):
         found.append(f"mlp_ratio={len(inner) / width:g}")
     samples = options.get("n_times")
     if isinstance(samples, int) and samples < PATCH_SAMPLES:
         found.append(f"n_times={samples} (less than a patch)")
     return found
+
+
+def _head_width(tensors: Tensors, options: Options) -> str:
+    """Features of each attention head, by whatever tells them."""
+    norm, heads = tensors.get("blocks.0.attn.q_norm.weight"), heads_of(options)
+    of_heads = len(tensors["blocks.0.attn.qkv.weight"]) // 3 // heads if heads else "unknown"
+    return _text(options.get("attn_head_dim") or (of_heads if norm is None else len(norm)))
 
 
 def _old_electrodes(tensors: Tensors) -> bool:
@@ -170,9 +178,8 @@ def _honour(found: Recognised, options: Options, where: str) -> None:
         if not _is_number(scale):
             raise InputError(f"{where}: config.json says qk_scale={_text(scale)}, which is no number: mend it.")
         _scale_queries(found, scale * math.sqrt(encoder.width // encoder.heads))
-        found.notes.append(
-            f"qk_scale {scale:g} went into the queries: their {'norm' * encoder.qk_norm or 'map'} has it"
-        )
+        part = "norm" if encoder.qk_norm else "map"
+        found.notes.append(f"qk_scale {scale:g} was multiplied into the queries' {part}")
 
 
 def _is_number(value: Any) -> bool:
@@ -187,7 +194,7 @@ def _scale_queries(found: Recognised, factor: float) -> None:
             # With a norm behind them, biases of the queries are scaled there.
             if not (name.endswith("q_bias") and found.config.encoder.qk_norm):
                 found.tensors[name] = (tensor.astype(np.float64) * factor).astype(np.float32)
-        elif name.endswith(".attn.qkv.weight") and not found.config.encoder.qk_norm:
+        elif name.endswith(".attn.qkv.weight") and tensor.ndim == 2 and not found.config.encoder.qk_norm:
             rows = np.where(np.arange(len(tensor)) < width, factor, 1.0)[:, None]
             found.tensors[name] = (tensor.astype(np.float64) * rows).astype(np.float32)
 

@@ -28,13 +28,14 @@ REFUSED = {
     "learned_patcher, by its tensors": ({}, PATCHER, ("learned_patcher",), "with learned_patcher=True,"),
     "neural_tokenizer": ({"neural_tokenizer": False}, {}, (), "neural_tokenizer=False"),
     "neural_tokenizer, by its tensors": ({}, DECODER, ("neural_tokenizer",), "neural_tokenizer=False"),
+    "interpolation": ({}, {"interpolation_layer.matrix": np.zeros((128, 7), "f4")}, (), "with interpolation_layer"),
     "activation": ({"activation": RELU}, {}, (), f"activation={RELU}"),
     "norm_layer": ({"norm_layer": NORM}, {}, (), f"norm_layer={NORM}"),
     "qk_norm": ({"qk_norm": NORM}, {}, (), f"qk_norm={NORM}"),
     "patch_size": ({"patch_size": 199}, {}, (), "patch_size=199"),
     "n_times": ({"n_times": 199}, {}, (), "n_times=199"),
     "attn_head_dim": (
-        {"attn_head_dim": 10}, {"blocks.0.attn.qkv.weight": np.zeros((150, 100), "f4")}, (), "attn_head_dim=10",
+        {"attn_head_dim": 10}, {"blocks.0.attn.qkv.weight": np.zeros((150, 100), "f4")}, (), "attn_head_dim=10 .q",
     ),
     "mlp_ratio": ({"mlp_ratio": 2.5}, {"blocks.0.mlp.0.weight": np.zeros((250, 100), "f4")}, (), r"mlp_ratio=2\.5"),
     "until 1.3": (
