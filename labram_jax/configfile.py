@@ -24,7 +24,7 @@ def from_dict(values: Mapping, where: str = "the configuration") -> AnyStageConf
     kind = values.pop("kind", None)
     # The stage "tokenizer" has a `run`, the model "tokenizer" has none.
     table = STAGES if "run" in values else MODELS
-    if kind not in table:
+    if not isinstance(kind, str) or kind not in table:
         raise InputError(
             f"{where} is of the unknown kind {kind!r}; known are {', '.join(sorted({**STAGES, **MODELS}))}."
         )

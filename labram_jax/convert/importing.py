@@ -73,10 +73,9 @@ def match(source: Source) -> tuple[dict[str, np.ndarray], ModelConfig, Conversio
 
 
 def _recognised(source: Source) -> Recognised:
-    where, config = str(source.path), source.config or {}
-    exported = config if "kind" in config else None
+    where, exported = str(source.path), source.config
     if is_braindecode(source.tensors):
-        found = recognise_braindecode(source.tensors, {} if exported else config, where)
+        found = recognise_braindecode(source.tensors, {} if exported else source.options, where)
     else:
         found = recognise(source.tensors, where)
     if exported:

@@ -33,15 +33,17 @@ LARGEST_KNOWN = 256 << 20
 class Source:
     """Tensors by the names of their file, and what lay beside them.
 
-    `known`: what the file is, if everyone has it. `config`: the configuration that an export of this project carries,
-    or that of braindecode's folder. `beside`: the other entries of a checkpoint; nothing in them was looked at yet.
-    `prefix`: what stands before all names in the file, and was taken off. `entries`: those that may hold weights.
+    `known`: what the file is, if everyone has it. `config`: the configuration that an export of this project carries.
+    `options`: what a config.json beside it says. `beside`: the other entries of a checkpoint; nothing in them was
+    looked at yet. `prefix`: what stands before all names in the file, and was taken off. `entries`: those that may hold
+    weights.
     """
 
     path: Path
     tensors: dict[str, np.ndarray]
     known: str | None = None
     config: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     beside: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     entries: Collection[str] = ()
@@ -77,7 +79,7 @@ def read_source(path: str | Path, weights: str | None = None) -> Source:
         _choose(source, weights)
     _strip(source)
     if path.name in WEIGHT_FILES + INDEX_FILES:  # those of a folder, whose config.json tells what tensors do not
-        source.config = source.config or _folder_config(path.parent)
+        source.options = _folder_config(path.parent)
     return source
 
 
@@ -158,12 +160,12 @@ def _opened(path: Path) -> Iterator[Any]:
         raise InputError(f"{path} is no whole safetensors file ({error}): obtain the file again.") from error
 
 
-def _folder_config(path: Path) -> Mapping[str, Any] | None:
+def _folder_config(path: Path) -> Mapping[str, Any]:
     file = path / CONFIG_FILE
-    return _parsed(file.read_text(encoding="utf-8"), file) if file.is_file() else None
+    return _parsed(file.read_bytes(), file) if file.is_file() else {}
 
 
-def _parsed(text: str, where: Path) -> Mapping[str, Any]:
+def _parsed(text: str | bytes, where: Path) -> Mapping[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -219,6 +219,12 @@ def test_damaged_folders_and_files(tmp_path):
     (folder / "config.json").write_text("{")
     with refuses("config.json has a damaged configuration"):
         import_model(folder)
+    (folder / "config.json").write_bytes(b'{"n_output\xc8": 6}')
+    with refuses("config.json has a damaged configuration"):
+        import_model(folder)
+    save_file(dict(weights("labram")), tmp_path / "odd.safetensors", {"labram_jax": '{"kind": []}'})
+    with refuses(r"odd.safetensors is of the unknown kind \[\]; known are"):
+        import_model(tmp_path / "odd.safetensors")
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-5])
     with refuses("no whole safetensors file"):
         import_model(folder)
