@@ -1,4 +1,4 @@
-"""What is damaged of models: runs, exported models, safetensors, kept codes; the commands that read them, and results.
+"""What is damaged of models: runs, exported and foreign ones, kept codes; the commands that read them, and results.
 
 Every array of a checkpoint has a digest. So a damaged run or exported model gives what the whole one does, or a
 sentence; where `best.json` was changed to name another checkpoint that is there, what that one gives.
@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.core import meta
+from foreign_folders import braindecode_folder
 from small_runs import finetuning_config, tokenizer_config, write_corpus
 
 from labram_jax import cli, runs
@@ -102,6 +103,7 @@ def readings(fixed: Path) -> dict[str, Reading]:
         "exported: embed": Reading("exported", lambda model, out: embedded(model, corpus, out)),
         # Neither safetensors nor what lies beside them have digests.
         "safetensors": Reading("a.safetensors", lambda model, out: command("convert", model, out), exact=False),
+        "braindecode": Reading("braindecode", lambda model, out: command("convert", model, out), exact=False),
         "codes": Reading("labelled", lambda own, _: labelled(own)),
     }
 
@@ -175,6 +177,8 @@ def _write(root: Path, fixed: Path, wanted: set[str]) -> None:
         save_model(root / "exported", variables, to_dict(model))
     if "a.safetensors" in wanted:
         write_official(root / "a.safetensors", variables, model)
+    if "braindecode" in wanted:
+        braindecode_folder(root / "braindecode")
     if "run" in wanted:
         runs.train(config)
         changes = RUN | {"loop.epochs": LONGER}
