@@ -80,8 +80,10 @@ def write_export(source: Path, export: Path, repo: str, licence: str) -> None:
     else:
         export.mkdir()
         write_official(export / WEIGHT_FILES[0], variables, config, seen.plain())
-    meta = {} if is_foreign(source) else read_meta(find_model(source))
-    scores = Run.open(source).scores if (source / CONFIG).is_file() else {}
+    meta, scores = {}, {}
+    if not is_foreign(source):
+        meta = read_meta(find_model(source))
+        scores = Run.open(source).scores if (source / CONFIG).is_file() else {}
     text = card(repo, licence, config, seen, meta, scores, _digests(export))
     (export / CARD).write_text(text, encoding="utf-8")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from foreign_folders import braindecode_folder
 from golden_data import FOLDER
 from sentences import refuses
 
@@ -83,6 +84,14 @@ def test_what_official_names_cannot_hold_goes_as_it_is(model, uploaded, tmp_path
     assert read_model(tmp_path / "hub")[1].encoder.amplitude
     assert read_ledger(tmp_path / "hub").entries == SEEN.entries
     assert "official PyTorch code" not in (tmp_path / "hub" / "README.md").read_text()
+
+
+def test_what_came_from_elsewhere_goes_with_its_name_alone(uploaded, tmp_path):
+    folder = braindecode_folder(tmp_path / "folder")
+    push(folder, "owner/name", licence="mit")
+    assert read_model(tmp_path / "hub")[1] == read_model(folder)[1]
+    text = (tmp_path / "hub" / "README.md").read_text()
+    assert "- folder carries no ledger of whom it saw" in text and str(tmp_path) not in text
 
 
 def test_scores_and_what_it_was_made_from_are_in_the_card(model):
