@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from labram_jax.adaptation.band_powers import read_powers
 from labram_jax.adaptation.linear import Block, Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
@@ -15,6 +16,7 @@ from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.config import ClassifierConfig, FinetuningStageConfig
 from labram_jax.configfile import to_dict
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import write_json
 from labram_jax.lock import held
@@ -159,19 +161,30 @@ def read_features(
     rows = labelled_windows(collected)
     if not len(rows["labels"]):
         raise InputError("A split has no labelled window: prepare the corpus with labels.")
+    return Features(blocks_of(rows, program.stage.config.model.pooling == "electrodes"), rows["labels"])
+
+
+def blocks_of(rows: Mapping[str, np.ndarray], by_electrode: bool) -> list[Block]:
+    """The kinds of features among what a `ReadingStage` found in some windows; InputError where they are not finite."""
     if not np.isfinite(rows["pooled"]).all():
         raise InputError(
             "the encoder's features of some windows are not finite, though their EEG is: its training has diverged, so "
             "use an earlier checkpoint, or lower optimizer.learning_rate."
         )
     present = rows["present"] > 0 if "present" in rows else None
-    by_electrode = program.stage.config.model.pooling == "electrodes"
     blocks = [Block(rows["pooled"], present[..., None] if by_electrode else None)]
     if "amplitude" in rows:
         blocks.append(Block(rows["amplitude"], present))
     if "filters" in rows:
         blocks.append(Block(rows["filters"], present[..., None]))
-    return Features(blocks, rows["labels"])
+    return blocks
+
+
+def power_features(windows: Windows, electrodes: tuple[str, ...]) -> Features:
+    """Log band powers of some electrodes instead, of the same windows in their order; bad electrodes have none."""
+    powers, labels = read_powers([windows], electrodes)
+    known = np.isfinite(powers)
+    return Features([Block(np.where(known, powers, 0), known)], labels)
 
 
 def choose(stage: FinetuningStage, train: Features, on: Features, say: Callable[[str], None]) -> Chosen:

@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 from jax.sharding import Mesh
 
-from labram_jax.adaptation.band_powers import read_powers, shared_electrodes
+from labram_jax.adaptation.band_powers import shared_electrodes
 from labram_jax.adaptation.labels import with_labels
-from labram_jax.adaptation.linear import Block
-from labram_jax.adaptation.probe import Features, check_classes, choose, electrode_rows, read_features
+from labram_jax.adaptation.probe import Features, check_classes, choose, electrode_rows, power_features, read_features
 from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, PretrainingStageConfig
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
@@ -70,12 +69,7 @@ class ProbedCorpus:
 
     def read_powers(self) -> list[Features]:
         """Band powers instead, of the same windows."""
-        found = []
-        for own in self.windows.values():
-            powers, labels = read_powers([own], self.powers)
-            known = np.isfinite(powers)
-            found.append(Features([Block(np.where(known, powers, 0), known)], labels))
-        return found
+        return [power_features(own, self.powers) for own in self.windows.values()]
 
     def scores(self, features: list[Features]) -> dict[str, float]:
         """Scores of the map of features that is best on those that choose, and its penalty."""

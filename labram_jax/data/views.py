@@ -158,12 +158,21 @@ class Windows(Sequence):
         ]
         return Windows(self.corpus, self.split, montages, self.indices)
 
-    def labelled_sample(self, most: int, seed: int) -> "Windows":
-        """At most `most` of the windows that have a label, drawn without replacement by the seed, in their order."""
-        known = [labelled(own.index.window_labels()) for own in self.montages]
-        numbers = np.flatnonzero(np.concatenate([np.zeros(0, bool), *known]))
+    def labelled_sample(self, most: int, seed: int, most_subjects: int | None = None) -> "Windows":
+        """At most `most` of the windows that have a label, drawn without replacement by the seed, in their order.
+
+        Those of at most `most_subjects`, if that is given, who are drawn first.
+        """
+        generator = np.random.default_rng((seed, _SAMPLED))
+        known = np.concatenate([np.zeros(0, bool), *(labelled(own.index.window_labels()) for own in self.montages)])
+        if most_subjects is not None and known.any():
+            subjects = np.concatenate([own.index.listed()["subject"] for own in self.montages])
+            everybody = np.unique(subjects[known])
+            if len(everybody) > most_subjects:
+                known &= np.isin(subjects, generator.choice(everybody, most_subjects, replace=False))
+        numbers = np.flatnonzero(known)
         if len(numbers) > most:
-            numbers = np.sort(np.random.default_rng((seed, _SAMPLED)).choice(numbers, most, replace=False))
+            numbers = np.sort(generator.choice(numbers, most, replace=False))
         montages = []
         for first, own in zip(self._ends - [len(own) for own in self.montages], self.montages, strict=True):
             part = own.index.only(numbers[(numbers >= first) & (numbers < first + len(own))] - first)

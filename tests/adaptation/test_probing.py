@@ -64,6 +64,10 @@ def test_windows_are_drawn_by_the_seed(corpus):
     assert set(places[0]) <= {(own.recording, own.start_seconds, own.label) for own in windows}
     assert some.labels().tolist() == [label for *_, label in places[0]] and set(some.labels()) == {0, 1}
     assert len(windows.labelled_sample(10**6, 1)) == len(windows)
+    of_two = windows.labelled_sample(10**6, 1, most_subjects=2)
+    assert len({window.subject for window in of_two}) == 2 and 0 < len(of_two) < len(windows)
+    assert len({window.subject for window in windows.labelled_sample(7, 1, 2)}) <= 2
+    assert len(windows.labelled_sample(7, 1, most_subjects=2)) == 7
 
 
 def test_the_best_checkpoint_is_the_probes(probed):
