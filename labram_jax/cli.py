@@ -20,6 +20,7 @@ COMMANDS = {
     "tokenize": "models",
     "evaluate": "models",
     "predict": "models",
+    "audit": "models",
     "benchmark": "training",
     "embed": "models",
     "convert": "models",
@@ -37,6 +38,7 @@ USAGE = """usage: labram-jax COMMAND ...
   tokenize TOKENIZER CORPUS             codes of all windows, kept beside the corpus for pretraining
   evaluate CHECKPOINT CORPUS            scores on a split
   predict CHECKPOINT CORPUS OUT         predictions for all windows, as one table
+  audit CHECKPOINT CORPUS               what features say of subjects, of labels, and of labels without subjects
   benchmark PROTOCOL --corpus DIR       all folds and seeds of a benchmark, beside what is published
   embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
   convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back

@@ -18,7 +18,8 @@ from labram_jax import cli
 from labram_jax.commands import models
 
 COMMANDS = (
-    *("demo", "prepare", "train", "tokenize", "evaluate", "predict", "embed", "convert", "push", "inspect", "report"),
+    *("demo", "prepare", "train", "tokenize", "evaluate", "predict", "audit", "embed", "convert", "push"),
+    *("inspect", "report"),
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from labram_jax.errors import InputError
 
 CONFIG, BEST, METRICS, SCORES, CHECKPOINTS = "config.json", "best.json", "metrics.jsonl", "scores.json", "checkpoints"
-SKIPPED, LOCK = "skipped.jsonl", "lock"
+SKIPPED, LOCK, AUDIT = "skipped.jsonl", "lock", "audit.json"
 # In a checkpoint's meta: digests of what the run is made from, the checkpoint of another run that it began with, and
 # whom the model saw.
 INPUTS, BRANCHED, SEEN = "inputs", "branched_from", "seen"

@@ -102,6 +102,48 @@ def predict(arguments: Sequence[str]) -> None:
     call(run, "predict", arguments)
 
 
+def audit(arguments: Sequence[str]) -> None:
+    from labram_jax.config import PENALTIES
+
+    def run(
+        checkpoint: Positional[Path],
+        corpus: Positional[str],
+        readouts: tuple[Literal["mean", "class_token", "electrodes", "attention"], ...] = (),
+        most_windows: int = 2000,
+        most_subjects: int = 64,
+        window_seconds: int | None = None,
+        stride_seconds: float | None = None,
+        penalties: tuple[float, ...] = PENALTIES,
+    ) -> None:
+        """Tell what a model's features say of subjects, of labels, and of labels without subjects.
+
+        How much of their variance goes with subject, label and recording, beside what shuffling leaves of each; scores
+        of linear probes of them, also without the directions in which subjects differ; how well subjects are told
+        apart: of features with and without amplitude, beside band powers and chance on the same windows. Left in the
+        run, for its report.
+
+        Args:
+            checkpoint: a run (its best checkpoint), a checkpoint, an exported model, or a file of PyTorch.
+            corpus: a labelled corpus made by `labram-jax prepare`, or its address in a bucket.
+            readouts: how features are made of patches; by default as the classifier does, and of an encoder mean and
+                electrodes.
+            most_windows: most windows of a split, drawn by the seed of the run.
+            most_subjects: of so many subjects, drawn likewise.
+            window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
+            stride_seconds: from the start of one window to the next; by default as the model was trained, or the
+                window's length where that is given.
+            penalties: of the probes, as for fine-tuning with trainable "probe"; validation chooses.
+        """
+        from labram_jax.evaluation.audit import audit
+        from labram_jax.runs import keep_compiled
+
+        keep_compiled()
+        drawn, lengths = (most_windows, most_subjects), (window_seconds, stride_seconds)
+        print(audit(checkpoint, corpus, readouts, *drawn, *lengths, penalties))
+
+    call(run, "audit", arguments)
+
+
 def embed(arguments: Sequence[str]) -> None:
     def run(
         checkpoint: Positional[Path],

@@ -8,6 +8,7 @@ from labram_jax.data.reader import open_corpora
 from labram_jax.evaluation.references import FREQUENCIES, MEAN, MEAN_BY_ELECTRODE
 from labram_jax.reporting.figures import training
 from labram_jax.reporting.page import Page
+from labram_jax.reporting.report_audit import describe_audits
 from labram_jax.reporting.report_classifier import describe_classifier
 from labram_jax.reporting.report_tokenizer import describe_tokenizer
 from labram_jax.reporting.runlog import Run
@@ -27,8 +28,9 @@ def write_report(path: str | Path) -> Path:
     """Writes `report.md` and `figures/*.png` into a run's directory and returns the path of `report.md`.
 
     Shows what the stage has: how training went, and for a tokenizer its codes and reconstructed spectra on held-out
-    windows, for a classifier its scores on the test split beside the baseline's. Parts that need a corpus or a
-    checkpoint which is gone are named at the end. Raises InputError if `path` is no run.
+    windows, for a classifier its scores on the test split beside the baseline's; and audits of features that were left
+    in it. Parts that need a corpus or a checkpoint which is gone are named at the end. Raises InputError if `path` is
+    no run.
     """
     run = Run.open(path)
     page = Page(run.path)
@@ -39,6 +41,7 @@ def write_report(path: str | Path) -> Path:
     describe = {"tokenizer": describe_tokenizer, "fine-tuning": describe_classifier}.get(run.stage)
     if describe is not None:
         page.attempt("Held-out windows", lambda: describe(page, run, open_corpora(run.config.data)))
+    describe_audits(page, run)
     return page.write()
 
 

@@ -22,6 +22,7 @@ from foreign_folders import braindecode_folder
 from small_runs import finetuning_config, tokenizer_config, write_corpus
 
 from labram_jax import cli, runs
+from labram_jax.checkpoints.files import AUDIT
 from labram_jax.checkpoints.models import save_model
 from labram_jax.config import FinetuningStageConfig, replace
 from labram_jax.configfile import to_dict
@@ -30,8 +31,11 @@ from labram_jax.data.codes import codes_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import BatchReader
 from labram_jax.errors import InputError
+from labram_jax.evaluation.findings import AS_THEY_ARE, Audit, Found, Share, leave
 from labram_jax.evaluation.tokenize import tokenize
+from labram_jax.evaluation.variance import FACTORS
 from labram_jax.stages.finetuning import FinetuningStage
+from labram_jax.tables import Interval
 from tests.faults.ends import arrays, saved
 
 SPLITS = {"train": 8, "validation": 2, "test": 2}
@@ -184,11 +188,23 @@ def _write(root: Path, fixed: Path, wanted: set[str]) -> None:
         changes = RUN | {"loop.epochs": LONGER}
         (fixed / "longer.py").write_text(CONFIGURATION.format(corpus=str(corpus.path), changes=changes))
         command("evaluate", root / "run", corpus.path)  # leaves scores and predictions
+        leave(root / "run" / AUDIT, corpus.name, made_audit())
     if "labelled" in wanted:
         labelled = write_corpus(root / "labelled", splits={"train": 8})
         tokenizer = tokenizer_config(fixed / "tokenizer", [labelled.path], **{"loop.epochs": 0.5})
         runs.train(replace(tokenizer, **{"codebook.bypass_epochs": 0}))
         tokenize(fixed / "tokenizer", labelled.path)
+
+
+def made_audit() -> Audit:
+    """An audit as one would leave it."""
+    variance, score = {factor: Share(0.25, 0.125) for factor in FACTORS}, {AS_THEY_ARE: {"auroc": 0.75}}
+    found = Found(
+        {"test": variance}, {"test": 0.25}, 2, 8, 0.9, 0.5, score, {AS_THEY_ARE: {"auroc": Interval(0.5, 1.0)}}
+    )
+    return Audit(
+        "an encoder", {"mean": found}, {"test": "12 windows"}, True, 3, {"auroc": 0.5}, ("auroc",), ("a note",)
+    )
 
 
 def drawn(config: FinetuningStageConfig) -> dict:

@@ -6,8 +6,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from labram_jax.evaluation.findings import Share
 from labram_jax.evaluation.reconstruction import FREQUENCIES, SpectralComparison
-from labram_jax.reporting.figures import scalp, scores, spectra, style, training
+from labram_jax.reporting.figures import scalp, scores, spectra, style, training, variance
 from labram_jax.tables import Spread
 
 TEN_TWENTY = (
@@ -145,3 +146,17 @@ def test_figures_leave_no_global_state():
     assert matplotlib.rcParams["axes.grid"] is False
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
+
+
+def test_shares_of_variance_fill_a_bar_and_shuffles_are_strokes_in_it(tmp_path):
+    order = ("subject", "label", "recording", "window")
+    shares = dict(zip(order, (Share(0.5, 0.3), Share(0.02, 0.01), Share(0.18), Share(0.3)), strict=True))
+    kinds = {"mean": shares, "a$b$ + amplitude": shares}
+    figure = variance.variance_shares({"train": kinds, "test": kinds}, order)
+    assert titles(figure) == ["train", "test"]
+    panel = figure.axes[1]
+    bars = [bar for bar in panel.patches if bar.get_width() > 0]
+    assert len(bars) == 8 and max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(1)
+    assert [text.get_text() for text in panel.texts] == ["50%", "18%", "30%"] * 2  # for 2% there is no room
+    assert [line.get_xdata()[0] for line in panel.lines] == pytest.approx([0.3, 0.51] * 2)
+    saved(figure, tmp_path)
