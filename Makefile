@@ -21,9 +21,10 @@ endif
 QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true \
   --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
 
-# In the order of tests/conftest.py, not by how many tests a file has: that says little of how long it takes.
+# In the order of tests/conftest.py, not by how many tests a file has: that says little of how long it takes. Two
+# processes on two cores: threads of BLAS beside them only wait for each other.
 test: .venv/installed $(TPU_COMPILER)
-	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest \
+	OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(TPU_LIBRARY) $(BIN)/python -m pytest \
 	  --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Kills of builds and trainings, stops of two processes, 10,000 damaged files: the tests make a few of each. Takes hours.
