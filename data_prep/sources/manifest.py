@@ -137,7 +137,8 @@ def _paths(cells: pd.DataFrame, file: Path, root: Path) -> pd.Series:
     for number, text in cells["path"].items():
         path = root / text
         if not text or not _exists(path):
-            raise InputError(f"{file}, line {number}: there is no file {path}; correct the path or remove the line.")
+            missing = str(path).replace("\0", "\\0")
+            raise InputError(f"{file}, line {number}: there is no file {missing}; correct the path or remove the line.")
         paths.append(first.setdefault(os.path.realpath(path), path))
     return pd.Series(paths, cells.index, dtype=object)
 
@@ -147,7 +148,7 @@ def _exists(path: Path) -> bool:
         path.lstat()
     except PermissionError:
         return True  # the build says that it may not be read
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL, which no name holds
         return False
     return True
 

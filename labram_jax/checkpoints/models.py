@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,10 +127,19 @@ def reading(read: Callable[[], Any], where: Path) -> Any:
             if failure is None:
                 array = re.search(r'Error reading "([^"]+?)/[\d.]+"', "\n".join(map(str, causes(error))))
                 what = f"array {array[1].replace('.', '/')}" if array else "it"
+                _end_quietly(error)
                 raise damage(where, f"{what} cannot be read") from error
             if pause is None or exit_code(failure) != MAY_PASS:
                 raise failure from error
             time.sleep(pause)
+
+
+def _end_quietly(error: Exception) -> None:
+    """Ends the coroutines that Orbax began and did not await when it failed, each of which would print lines later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        for one in causes(error):
+            traceback.clear_frames(one.__traceback__)
 
 
 def damage(where: Path, what: str) -> DamageError:

@@ -1,6 +1,7 @@
 """What is saved comes back, and what was damaged is not taken for good."""
 
 import errno
+import gc
 import json
 import re
 import shutil
@@ -176,6 +177,19 @@ def test_truncated_file_names_the_array(run):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"array params/encoder/blocks/kernel cannot be read"):
         load_model(run / "checkpoints" / "30")
+
+
+def test_damage_that_stops_orbax_halfway_is_told_in_one_sentence_alone(run, recwarn):
+    """Coroutines that nobody awaits any more say so when they are collected, unless they are ended before."""
+    path = run / "checkpoints" / "30" / "model" / "_METADATA"
+    whole = path.read_text()
+    place = whole.rindex('"value_type": ')  # of the last array, when the others have been begun
+    path.write_text(whole[:place] + re.sub('"value_type": "[^"]*"', '"value_type": true', whole[place:]))
+    with pytest.raises(DamageError, match="it cannot be read") as caught:
+        load_model(run / "checkpoints" / "30")
+    del caught
+    gc.collect()
+    assert not [str(one.message) for one in recwarn.list if "never awaited" in str(one.message)]
 
 
 def test_damage_everywhere_says_so_and_leaves_all_in_place(run):

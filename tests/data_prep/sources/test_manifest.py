@@ -68,6 +68,7 @@ def test_labels_are_classes_or_quantities(read, column, values, labels, classes)
     [
         ("path\na.edf\nmissing.edf\n", "line 3: there is no file .*missing.edf"),
         ("path,label\na.edf,x\n,y\n", "line 3: there is no file"),
+        ("path\na.edf\nb\0.edf\n", r"line 3: there is no file .*b\\0\.edf"),
         ("path,lable\na.edf,x\n", "column 'lable', which is unknown; call it 'label'"),
         ("path,label,label\na.edf,x,y\n", "'label' twice"),
         ("subject\ns\n", "no column 'path'"),
