@@ -85,6 +85,8 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         notes += [note] if note else []
         if config.trainable == "probe":
             return _probe(stage, reader, mesh, notes, origin.ledger)
+    if config.optimizer.ema_decay is not None:
+        notes.append("moving averages of the parameters are the model: what is scored, chosen and handed on")
     if isinstance(stage, PretrainingStage):
         kept, note = kept_codes(stage, corpora, origin.inputs["tokenizer"])
         notes += [note] if note else []

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from labram_jax.adaptation.band_powers import read_powers
 from labram_jax.adaptation.linear import Block, Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
+from labram_jax.checkpoints.carryover import averaging_from
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
 from labram_jax.checkpoints.ledger import Ledger
@@ -117,7 +118,7 @@ def _scores(
 ) -> dict[str, float]:
     if batches is None:
         return {}
-    scores = evaluate(program, state.variables, state.frozen, batches())
+    scores = evaluate(program, state.exchanged.variables, state.frozen, batches())
     telemetry.log(1, split, scores)
     telemetry.say(f"{split}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return scores
@@ -141,7 +142,9 @@ def _fitted(
     }
     chosen = choose(program.stage, found["train"], found.get("validation", found["train"]), say)
     head = _head(config, folded(chosen.fit, chosen.scales), chosen.fit, state.params, rows)
-    return state.replace(params=replaced(state.params, head)), {**chosen.training, "penalty": chosen.fit.penalty}
+    # A probe takes no steps, so that what averages would be of is what was fitted.
+    state = averaging_from(state.replace(params=replaced(state.params, head)), head)
+    return state, {**chosen.training, "penalty": chosen.fit.penalty}
 
 
 def read_features(

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from labram_jax.checkpoints.carryover import carry_over, guard_of, read_resumption
+from labram_jax.checkpoints.carryover import averaging_from, carry_over, guard_of, read_resumption
 from labram_jax.checkpoints.files import BRANCHED, CHECKPOINTS, local_directory
 from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import finished_steps, load_item, read_meta
@@ -94,6 +94,7 @@ class BranchPoint:
         guard = guard_of(self.meta, state.guard)
         guard |= {name: state.guard[name] for name in ("in_a_row", "went_back")}  # another recipe, another chance
         state = state.replace(params=params, collections=variables, guard=guard)
+        state = averaging_from(state, self.variables["params"], self.resumption)
         return carry_over(state, self.resumption, self.step)
 
     def _check_fits(self, own: PyTree) -> None:

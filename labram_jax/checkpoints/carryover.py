@@ -1,5 +1,6 @@
 """A training that began elsewhere goes on here: its moments and counts take the places of fresh ones."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import optax
 
 from labram_jax.checkpoints.models import load_item
 from labram_jax.parallel.sharding import put_array, replaced
-from labram_jax.parallel.state import TrainState
+from labram_jax.parallel.state import Averages, TrainState, averages_of, with_averages
 from labram_jax.stages.stage import PyTree, Resumption
 
 
@@ -35,6 +36,21 @@ def carry_over(state: TrainState, resumption: Resumption, position: int) -> Trai
     return at_step(state.replace(opt_state=opt_state), position)
 
 
+def averaging_from(state: TrainState, model: PyTree, resumption: Resumption | None = None) -> TrainState:
+    """The state whose averages, if it keeps any, are the parameters `model` (numpy, all or some of them).
+
+    What moves is what `resumption` has of that, whether or not averages are kept here.
+    """
+    if resumption is not None and resumption.moved is not None:
+        state = state.replace(params=replaced(state.params, _trained(resumption.moved, state.params)))
+    found = averages_of(state.opt_state)
+    if found is None:
+        return state
+    averaged = replaced(found.averaged, _trained(model, found.averaged))
+    count = _count(found.count, resumption.averaged_updates if resumption else 0)
+    return state.replace(opt_state=with_averages(state.opt_state, Averages(count, averaged)))
+
+
 def at_step(state: TrainState, step: int) -> TrainState:
     """The state at another place in the data and in the schedule of the learning rate."""
 
@@ -54,9 +70,13 @@ def read_resumption(where: Path, meta: dict) -> Resumption | None:
     """
     if not (where / "optimizer").is_dir():
         return None
-    nodes = _nodes(load_item(where, "optimizer", meta))
+    nodes = list(_nodes(load_item(where, "optimizer", meta)))
     adam = next(node for node in nodes if node.keys() == set(optax.ScaleByAdamState._fields))
-    return Resumption(adam["mu"], adam["nu"], int(adam["count"]), epochs=0)
+    resumption = Resumption(adam["mu"], adam["nu"], int(adam["count"]), epochs=0)
+    own = next((node for node in nodes if node.keys() == set(Averages._fields)), None)
+    if own is None:
+        return resumption
+    return dataclasses.replace(resumption, moved=own["averaged"], averaged_updates=int(own["count"]))
 
 
 def guard_of(meta: Mapping[str, Any], wanted: PyTree) -> PyTree:

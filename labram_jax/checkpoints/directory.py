@@ -1,6 +1,7 @@
 """Checkpoints on disk: Orbax behind one file, with a digest for every array.
 
 RUN/checkpoints/STEP/   model/ (variables), optimizer/, meta/ (format, step, config, metrics, digests, inputs, seen)
+                        With moving averages these are the model, and what moves is in the optimizer, in their place.
 RUN/best.json           {"step", "metric", "value"} of the best checkpoint
 RUN/checkpoints/removed/      on their way out: renamed first, so that one under its own name is never half gone
 RUN/checkpoints/damaged-STEP  set aside because it was proven damaged; nothing reads or deletes it
@@ -125,7 +126,8 @@ class CheckpointDirectory:
         self._settle()
         self._lost = None
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
-        items = {"model": state.variables, "optimizer": state.opt_state}
+        kept = state.exchanged
+        items = {"model": kept.variables, "optimizer": kept.opt_state}
         guard = {name: np.asarray(array).tolist() for name, array in state.guard.items()}
         meta = make_meta(config, metrics, items, step=step, guard=guard, **self.beside)
         self._best_before, self._saving = self.best, step
@@ -219,13 +221,14 @@ class CheckpointDirectory:
         items = {name: found[name] for name in wanted}
         check_digests(items, meta, where)
         collections = dict(items["model"])
-        return abstract.replace(
+        state = abstract.replace(
             step=jax.device_put(np.int32(step), abstract.step.sharding),
             params=collections.pop("params"),
             collections=collections,
             opt_state=items["optimizer"],
             guard=guard_of(meta, abstract.guard),
         )
+        return state.exchanged
 
     def restore_latest(self, abstract: TrainState, check: Callable[[dict], None]) -> tuple[int, TrainState]:
         """Step and state of the latest checkpoint that is whole; those after it, proven damaged, are set aside.

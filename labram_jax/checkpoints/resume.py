@@ -36,7 +36,7 @@ FIXED = (
     *("data.batch_rows", "data.patch_slots", "data.segments"),
     *("optimizer.learning_rate", "optimizer.final_learning_rate", "optimizer.warmup_epochs", "optimizer.betas"),
     *("optimizer.epsilon", "optimizer.weight_decay", "optimizer.clip_norm", "optimizer.layer_decay"),
-    "optimizer.time_embedding_layer",
+    *("optimizer.time_embedding_layer", "optimizer.ema_decay", "optimizer.ema_warmup"),
     *("codebook.commitment_weight", "codebook.kmeans_start", "codebook.kmeans_iterations", "codebook.bypass_epochs"),
     *("codebook.bypass_noise", "codebook.commitment_warmup_epochs", "codebook.restart_below"),
 )
@@ -46,8 +46,11 @@ CONTENTS = ("data.corpora", "tokenizer")
 # another best checkpoint tomorrow, which must not stop a job that is started again: another content under the same path
 # is told. Who gives another path to another model wants another training, and gets a sentence.
 STARTS = ("start_from", "encoder")
-# What runs were trained with that were begun before there was such an option, where data now give it another value.
-BEFORE: Mapping[str, Any] = MappingProxyType({"model.target_mean": [], "model.target_scale": []})
+# What runs were trained with that were begun before there was such an option, where data may give it another value now
+# or another one asks for what their checkpoints do not hold.
+BEFORE: Mapping[str, Any] = MappingProxyType(
+    {"model.target_mean": [], "model.target_scale": [], "optimizer.ema_decay": None}
+)
 
 
 def check_resumable(

@@ -129,6 +129,11 @@ class OptimizerConfig:
     """Factor on the learning rate from each block to the one below it; 1 is none."""
     time_embedding_layer: Literal["top", "bottom"] = "top"
     """Layer-decay group of the time embedding: the reference leaves it at the top by accident."""
+    ema_decay: float | None = None
+    """Decay of moving averages of the trained parameters (the reference's --model_ema takes 0.9999). They are then the
+    run's model, which is scored, chosen and handed on; what moves stays in its checkpoints. None keeps no averages."""
+    ema_warmup: bool = False
+    """Let that decay rise from 0.1, so that averages of short trainings forget where they began."""
     accumulate: int = 1
     """Microbatches whose gradients are taken one after another: less memory, the same update."""
     reduce_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -146,6 +151,14 @@ class OptimizerConfig:
         require(
             self.clip_norm is None or self.clip_norm > 0,
             f"optimizer.clip_norm {self.clip_norm} must be positive.",
+        )
+        require(
+            self.ema_decay is None or 0 < self.ema_decay < 1,
+            f"optimizer.ema_decay {self.ema_decay} must lie in (0, 1), or be None.",
+        )
+        require(
+            not self.ema_warmup or self.ema_decay is not None,
+            "optimizer.ema_warmup is of averages that are not kept: give optimizer.ema_decay.",
         )
         require(0 < self.layer_decay <= 1, f"optimizer.layer_decay {self.layer_decay} must lie in (0, 1].")
         require(self.accumulate >= 1, f"optimizer.accumulate {self.accumulate} must be at least 1.")

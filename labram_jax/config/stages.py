@@ -44,6 +44,12 @@ class TokenizerStageConfig(StageConfig):
     model: TokenizerConfig = TokenizerConfig()
     codebook: CodebookTraining = CodebookTraining()
 
+    def __post_init__(self):
+        require(
+            self.optimizer.ema_decay is None,
+            "a tokenizer has no optimizer.ema_decay, since its codebook is of the encoder that moves: leave it out.",
+        )
+
 
 @dataclass(frozen=True)
 class ProbeConfig:

@@ -11,6 +11,7 @@ from labram_jax.plan.compile import Memory
 
 FILL = 0.95  # of the memory, as far as a batch is foretold to go
 STATE_BYTES = 16  # of one parameter: itself, two moments and a gradient, all float32
+AVERAGE_BYTES = 4  # where its average is kept
 ROOM = 4  # a state may take this part of the memory where less slicing is proposed
 
 
@@ -39,7 +40,7 @@ def smaller(config: AnyStageConfig, mesh: Mesh, parameters: int, available: floa
         found.append(Lever({"compute.dtype": "bfloat16"}, effect))
     if compute.remat != "block":
         found.append(Lever({"compute.remat": "block"}, "keeps one array a block; costs a second forward pass"))
-    state = STATE_BYTES * parameters / (fsdp * mesh.shape["model"])
+    state = _state_bytes(config) * parameters / (fsdp * mesh.shape["model"])
     width = config.model.encoder.width  # which slices must divide
     most = max(n for n in range(fsdp, 4 * fsdp + 1) if n == fsdp or (shards % n == 0 and width % n == 0))
     if most > fsdp and state > available / 10:
@@ -63,7 +64,7 @@ def faster(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
     if count > 1:
         fewer = max(n for n in range(1, count) if count % n == 0)
         found.append(Lever({"optimizer.accumulate": fewer}, "larger microbatches fill the product units better"))
-    state = STATE_BYTES * parameters / mesh.shape["model"]
+    state = _state_bytes(config) * parameters / mesh.shape["model"]
     least = min(n for n in range(1, fsdp + 1) if fsdp % n == 0 and (n == fsdp or state / n < available / ROOM))
     if least < fsdp:
         found.append(Lever(_sliced(least, shards), "parameters are gathered from fewer slices, or not at all"))
@@ -71,6 +72,10 @@ def faster(config: AnyStageConfig, mesh: Mesh, parameters: int, available: float
         effect = "half the bytes of gradients, rounded before they are summed"
         found.append(Lever({"optimizer.reduce_dtype": "bfloat16"}, effect))
     return found
+
+
+def _state_bytes(config: AnyStageConfig) -> int:
+    return STATE_BYTES + (AVERAGE_BYTES if config.optimizer.ema_decay is not None else 0)
 
 
 def _sliced(slices: int, shards: int) -> dict[str, int]:

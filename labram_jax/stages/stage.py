@@ -21,12 +21,15 @@ Event = Callable[[PyTree, dict[str, PyTree], Batch, Key[Array, ""]], dict[str, P
 @dataclass(frozen=True)
 class Resumption:
     """Where a training stands that began elsewhere: AdamW's moments (numpy, like the parameters), the updates that
-    they have seen, and the epochs that are done."""
+    they have seen, and the epochs that are done. With moving averages, which are then its model: the parameters that
+    these are of, and the updates that they have seen."""
 
     first: PyTree
     second: PyTree
     updates: int
     epochs: int
+    moved: PyTree | None = None
+    averaged_updates: int = 0
 
 
 @struct.dataclass

@@ -247,13 +247,13 @@ class Loop:
         self, state: TrainState, split: str, batches: Callable[[], HostBatches]
     ) -> dict[str, dict[str, float]]:
         """Metrics of a split, by its name; none where a request to stop comes between its batches."""
-        scores = evaluate(self.program, state.variables, state.frozen, batches(), self._stopping)
+        scores = evaluate(self.program, state.exchanged.variables, state.frozen, batches(), self._stopping)
         self.stopped = self.stopped or scores is None
         return {} if scores is None else {split: scores}
 
     def _probed(self, state: TrainState) -> Scores:
         """Scores of the probes by their splits; none where a request to stop comes between batches."""
-        found = self.probe.scores(state.params, self._stopping)
+        found = self.probe.scores(state.exchanged.params, self._stopping)
         self.stopped = self.stopped or found is None
         return found or {}
 

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from labram_jax.config import OptimizerConfig
+from labram_jax.parallel.state import Averages
 
 PyTree = Any
 Schedule = Callable[[Int[Array, ""] | int], Float[Array, ""]]
@@ -122,6 +123,27 @@ def _scale_each(scales: PyTree) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
+def _keep_averages(decay: float, warmup: bool) -> optax.GradientTransformation:
+    """Keeps moving averages of the parameters after each update: a -> a + (1 - decay) (parameter - a); none moves.
+
+    They begin at the first parameters, and the decay of update n, from 0, is at most (1 + n) / (10 + n) with `warmup`
+    (TensorFlow's rule). `optax.incremental_update` weighs both by factors that do not add up to 1 in float32: with a
+    decay of 0.9999, the average of a parameter that stays would end up to 1.6e-4 of its size beside it.
+    """
+
+    def init(params: PyTree) -> Averages:
+        # Copies, since a step takes over the memory of both.
+        return Averages(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))
+
+    def update(updates, state, params=None):
+        share = jnp.maximum(1 - decay, 9 / (10 + state.count)) if warmup else 1 - decay
+        after = optax.apply_updates(params, updates)
+        averaged = jax.tree.map(lambda a, p: a + jnp.asarray(share, a.dtype) * (p - a), state.averaged, after)
+        return updates, Averages(optax.safe_increment(state.count), averaged)
+
+    return optax.GradientTransformation(init, update)
+
+
 def only_trained(gradients: PyTree, trainable: PyTree) -> PyTree:
     """Gradients with zeros for what stays as it is; `trainable` as for `make_optimizer`."""
 
@@ -171,7 +193,10 @@ def make_optimizer(
     if any(isinstance(keep, np.ndarray) for keep in jax.tree.leaves(trainable)):
         # What of a parameter has no gradient would decay all the same.
         chain.append(_scale_each(jax.tree.map(lambda keep: np.asarray(keep, np.float64), trainable)))
-    optimizer = optax.chain(*chain, optax.scale_by_learning_rate(rate))
+    chain.append(optax.scale_by_learning_rate(rate))
+    if config.ema_decay is not None:
+        chain.append(_keep_averages(config.ema_decay, config.ema_warmup))
+    optimizer = optax.chain(*chain)
     if trainable is not None:
         labels = jax.tree.map(lambda keep: "trained" if np.any(keep) else "frozen", trainable)
         optimizer = optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)

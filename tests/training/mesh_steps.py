@@ -23,7 +23,7 @@ from labram_jax.config import AnyStageConfig, MeshConfig, replace
 from labram_jax.models import PatchBatch, TokenizerModel
 from labram_jax.models.patches import empty_batch
 from labram_jax.parallel.sharding import make_mesh, put_batch, shardings_of
-from labram_jax.parallel.state import TrainState
+from labram_jax.parallel.state import TrainState, averages_of
 from labram_jax.plan import hardware
 from labram_jax.plan.collectives import collectives, groups_of, mesh_axes, traffic
 from labram_jax.plan.hlo import HloModule
@@ -78,7 +78,7 @@ def make_stage(name: str, config: AnyStageConfig, tokenizer_variables) -> Stage:
 
 
 def configs() -> dict[str, AnyStageConfig]:
-    """Everything that draws or counts is on: bypass and its noise, k-means, restarts, drop path."""
+    """Everything that draws, counts or averages is on: bypass and its noise, k-means, restarts, drop path, averages."""
     shape = {
         "data.batch_rows": ROWS,
         "data.segments": SEGMENTS,
@@ -93,7 +93,7 @@ def configs() -> dict[str, AnyStageConfig]:
     return {
         "tokenizer": tokenizer_config("", [], **shape, **codebook),
         "pretraining": pretraining_config("", [], "", **shape, **masked),
-        "fine-tuning": finetuning_config("", [], **shape, **{"model.encoder": encoder}),
+        "fine-tuning": finetuning_config("", [], **shape, **{"model.encoder": encoder, "optimizer.ema_decay": 0.5}),
     }
 
 
@@ -117,6 +117,9 @@ def follow(stage: Stage, start: TrainState | None) -> tuple[dict[str, np.ndarray
     if "codebook" in variables:
         streams = [PatchBatch.of(batch, SEGMENTS) for batch in batches()]
         found["codes"] = np.stack([np.where(stream.valid, encode(variables, stream), 0) for stream in streams])
+    if (averages := averages_of(state.opt_state)) is not None:
+        assert shardings_of(averages.averaged) == shardings_of(state.params)
+        variables |= {"averages": jax.device_get(averages.averaged)}
     leaves = jax.tree_util.tree_leaves_with_path(variables)
     found |= {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     return found, start

@@ -11,6 +11,7 @@ from toy_stage import STEPS_PER_EPOCH, ToyStage, batch, lines, toy_config, train
 from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
 from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.parallel.state import Averages, averages_of
 from labram_jax.training.metricslog import read_metrics
 from labram_jax.training.program import prepare
 
@@ -43,16 +44,17 @@ def last_model(run):
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path):
     """Of the last one the loss is finite, and the norm of the gradients is not."""
     poison = {3: NAN, 5: float("inf"), 7: 1e38}
-    found = states(toy_config(tmp_path), poison, 9)
+    found = states(toy_config(tmp_path, **{"optimizer.ema_decay": 0.9}), poison, 9)
     for step in poison:
         (before, _), (after, metrics), (later, _) = found[step - 1 : step + 2]
         assert metrics["skipped_in_a_row"] == 1 and after.step == before.step + 1
         for name in ("params", "collections"):
             assert equal(getattr(before, name), getattr(after, name))
             assert not equal(getattr(after, name), getattr(later, name))
-        (*inner, schedule), (*inner_after, schedule_after) = before.opt_state, after.opt_state
+        (*inner, schedule, averages), (*inner_after, schedule_after, averages_after) = before.opt_state, after.opt_state
         assert isinstance(schedule, optax.ScaleByScheduleState) and schedule_after.count == schedule.count + 1
-        assert equal(inner, inner_after)
+        assert equal((inner, averages), (inner_after, averages_after))
+        assert isinstance(averages, Averages) and not equal(averages, averages_of(later.opt_state))
 
 
 def test_only_what_is_far_above_a_full_window_is_a_spike(tmp_path):
