@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 
 from labram_jax.adaptation.labels import balanced_weights, training_labels, with_labels
-from labram_jax.adaptation.probe import electrode_rows, fit_probe
+from labram_jax.adaptation.probe import fit_probe
 from labram_jax.adaptation.probing import make_probing
 from labram_jax.checkpoints.branch import Branch, Origin
 from labram_jax.checkpoints.carryover import read_resumption
@@ -117,11 +117,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
 def _probe(
     stage: FinetuningStage, reader: BatchReader, mesh: Mesh, notes: list[str], seen: Ledger
 ) -> training.TrainingResult:
-    data = stage.config.data
-    names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
-    splits = {split: reader.split(name) for split, name in names.items()}
-    rows = electrode_rows(reader.corpora)
-    return training.TrainingResult(1, True, *fit_probe(stage, mesh, splits, rows, notes, seen))
+    return training.TrainingResult(1, True, *fit_probe(stage, mesh, reader.corpora, notes, seen))
 
 
 def _origin(stage: Stage, corpora: list[Corpus], branch_from: str) -> Origin:

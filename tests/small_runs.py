@@ -114,7 +114,9 @@ def pretraining_config(run: Path, corpora: Sequence[Path], tokenizer: Path, **ch
 
 
 def finetuning_config(run: Path, corpora: Sequence[Path], encoder: Path | str = "", **changes) -> FinetuningStageConfig:
+    """A probe keeps no features, so that nothing comes to lie beside corpora that tests share."""
     model = ClassifierConfig(small_encoder())
+    changes = {"kept_features": "never"} | changes
     return _config(FinetuningStageConfig, run, corpora, 3, changes, model=model, encoder=str(encoder))
 
 

@@ -36,7 +36,8 @@ PROJECT = {
     "labram_jax.protocol": ("labram_jax.config", "labram_jax.errors", "labram_jax.tables"),
     "labram_jax.models": ("labram_jax.config", "labram_jax.models"),
     "labram_jax.data": (
-        *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.jsonfile", "labram_jax.montage"),
+        *("labram_jax.config", "labram_jax.data", "labram_jax.errors", "labram_jax.jsonfile", "labram_jax.lock"),
+        "labram_jax.montage",
         "labram_jax.progress",
     ),
     "labram_jax.parallel": ("labram_jax.config", "labram_jax.errors", "labram_jax.parallel"),

@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression, Ridge
 
+# Windows whose features are scaled at one time, so that no second copy of all of them is made.
+_TOGETHER = 4096
+
 
 class Block(NamedTuple):
     """One kind of features of some windows; where a window lacks them, `present` is False and the values are 0."""
@@ -45,23 +48,28 @@ def scale_of(block: Block) -> Scale:
 
     So blocks of unlike size weigh the same under one penalty. Features that never change have a factor of 0.
     """
-    values = block.values.astype(np.float64)
-    present = np.ones(values.shape, bool) if block.present is None else np.broadcast_to(block.present, values.shape)
+    whole = np.ones((1,) * block.values.ndim, bool)
+    present = np.broadcast_to(whole if block.present is None else block.present, block.values.shape)
+    parts = [slice(start, start + _TOGETHER) for start in range(0, len(present), _TOGETHER)]
     count = np.maximum(present.sum(axis=0), 1)
-    mean = values.sum(axis=0, where=present) / count
-    spread = np.sqrt(np.square(values - mean).sum(axis=0, where=present) / count)
+    mean = sum(block.values[own].astype(np.float64).sum(axis=0, where=present[own]) for own in parts) / count
+    squares = (np.square(block.values[own] - mean).sum(axis=0, where=present[own]) for own in parts)
+    spread = np.sqrt(sum(squares) / count)
     changes = spread > 1e-6 * np.maximum(np.abs(mean), 1e-6)
     return Scale(mean, changes / np.where(changes, spread, 1) / np.sqrt(max(1, changes.sum())))
 
 
 def scaled(blocks: Sequence[Block], scales: Sequence[Scale]) -> Float[np.ndarray, "N features"]:
     """The features of all blocks beside each other, scaled; what a window lacks is 0, the mean."""
-    columns = []
-    for block, scale in zip(blocks, scales, strict=True):
-        values = (block.values - scale.mean) * scale.factor
-        values = values if block.present is None else np.where(block.present, values, 0)
-        columns.append(values.reshape(len(values), -1))
-    return np.concatenate(columns, axis=1)
+    windows, ends = len(blocks[0].values), np.cumsum([scale.mean.size for scale in scales])
+    found = np.empty((windows, ends[-1]))
+    for block, scale, end in zip(blocks, scales, ends, strict=True):
+        for start in range(0, windows, _TOGETHER):
+            own = slice(start, start + _TOGETHER)
+            values = (block.values[own] - scale.mean) * scale.factor
+            values = values if block.present is None else np.where(block.present[own], values, 0)
+            found[own, end - scale.mean.size : end] = values.reshape(len(values), -1)
+    return found
 
 
 def folded(fit: Fit, scales: Sequence[Scale]) -> list[Map]:

@@ -1,14 +1,14 @@
 """A probe: the head of a classifier fitted once to features of the frozen encoder, as a run like any other."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from labram_jax.adaptation.band_powers import read_powers
-from labram_jax.adaptation.linear import Block, Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
+from labram_jax.adaptation.features import Features, FrozenFeatures, outputs_of
+from labram_jax.adaptation.linear import Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
 from labram_jax.checkpoints.carryover import averaging_from
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
@@ -17,30 +17,21 @@ from labram_jax.checkpoints.resume import check_resumable
 from labram_jax.config import ClassifierConfig, FinetuningStageConfig
 from labram_jax.configfile import to_dict
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.views import Windows
+from labram_jax.data.reader import windows_of
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import write_json
 from labram_jax.lock import held
 from labram_jax.models.classifier import in_target_units
 from labram_jax.models.readout import USUAL_ELECTRODES
-from labram_jax.montage import electrode_ids
 from labram_jax.parallel.sharding import replaced
 from labram_jax.parallel.state import TrainState
-from labram_jax.stages.finetuning import FinetuningStage, Predictions, labelled_windows, scores_of
-from labram_jax.stages.reading import ReadingStage
-from labram_jax.training.evaluating import HostBatches, collect, evaluate
-from labram_jax.training.program import Program, prepare
+from labram_jax.stages.finetuning import FinetuningStage, Predictions, scores_of
+from labram_jax.stages.stage import Statistics
+from labram_jax.training.evaluating import summarise
+from labram_jax.training.program import prepare
 from labram_jax.training.telemetry import Telemetry
 
 PyTree = Any
-Batches = Callable[[], HostBatches] | None
-
-
-class Features(NamedTuple):
-    """What the head sees of the labelled windows of a split, and how they are labelled."""
-
-    blocks: list[Block]
-    labels: np.ndarray
 
 
 class Chosen(NamedTuple):
@@ -64,20 +55,19 @@ class Probed(NamedTuple):
 def fit_probe(
     stage: FinetuningStage,
     mesh: Mesh,
-    splits: Mapping[str, Batches],
-    rows: Sequence[int],
+    corpora: Sequence[Corpus],
     notes: Sequence[str] = (),
     seen: Ledger = Ledger(),
 ) -> Probed:
     """Fits the head of a stage's classifier and leaves a run in `config.run`: a checkpoint at step 1, log and scores.
 
-    A run that has its checkpoint already is scored on the test split again. All features of a split are in memory.
+    A run that has its checkpoint already is scored on the test split again. The encoder runs over each window once, or
+    not at all where its features are kept (`FrozenFeatures`). All features of a split are in memory while it is fitted.
 
     Args:
         stage: the classifier, with the encoder that it starts from.
         mesh: devices.
-        splits: one pass over the splits "train", "validation" and "test"; None where there is no such split.
-        rows: rows of the electrode vocabulary that any window has.
+        corpora: with the splits that the configuration makes.
         notes: what to tell before.
         seen: whom the classifier will have seen.
 
@@ -88,6 +78,7 @@ def fit_probe(
     if jax.process_count() > 1:
         raise InputError("A probe is fitted by one process, on all of its devices: start it alone, on one host.")
     config, run = stage.config, local_directory(stage.config.run)
+    _check_penalties(config, corpora)
     program = prepare(stage, mesh, total_steps=1, steps_per_epoch=1)
     run.mkdir(parents=True, exist_ok=True)
     with held(run / LOCK, f"the run {run}"), CheckpointDirectory(run, 1, stage.selection) as checkpoints:
@@ -100,94 +91,58 @@ def fit_probe(
                 state = program.with_frozen(checkpoints.restore(1, program.abstract))
                 telemetry.say(f"{run} is complete: give another run directory to start again")
                 validation = checkpoints.meta(1)["metrics"]
+                features = FrozenFeatures(config, mesh, state.params, corpora, telemetry.say)
             else:
                 checkpoints.beside = {SEEN: seen.plain()}
                 write_json(run / CONFIG, to_dict(config))
-                state, training = _fitted(program, splits, rows, telemetry.say)
+                state = program.create_state()
+                features = FrozenFeatures(config, mesh, state.params, corpora, telemetry.say)
+                state, training = _fitted(stage, state, features, telemetry.say)
                 telemetry.log(1, "train", training)
-                validation = _scores(program, state, splits["validation"], "validation", telemetry)
+                validation = _scores(stage, state, features, "validation", telemetry)
                 checkpoints.save(1, state, to_dict(config), validation)
                 telemetry.advance()
-            test = _scores(program, state, splits["test"], "test", telemetry)
+            test = _scores(stage, state, features, "test", telemetry)
         checkpoints.wait()
         return Probed(checkpoints.best, validation, test)
 
 
+def _check_penalties(config: FinetuningStageConfig, corpora: Sequence[Corpus]) -> None:
+    """Raises InputError, before the encoder runs, where several penalties have no windows to be chosen by."""
+    split = config.data.validation_split
+    if len(config.penalties) > 1 and not (split and any(map(len, windows_of(config.data, corpora, split)))):
+        raise InputError(
+            f"A probe chooses among {len(config.penalties)} penalties on the validation split, which has no windows: "
+            "prepare the corpus with one, or give one penalty (--penalties 0.01)."
+        )
+
+
 def _scores(
-    program: Program, state: TrainState, batches: Batches, split: str, telemetry: Telemetry
+    stage: FinetuningStage, state: TrainState, features: FrozenFeatures, split: str, telemetry: Telemetry
 ) -> dict[str, float]:
-    if batches is None:
+    seen = features.labelled(getattr(stage.config.data, f"{split}_split"))
+    if seen is None:
         return {}
-    scores = evaluate(program, state.exchanged.variables, state.frozen, batches())
+    outputs = outputs_of(stage.config, state.params, seen.blocks, features.rows)
+    numbers = np.arange(len(outputs))
+    windows = {"logits": outputs, "labels": seen.labels, "window_ids": numbers, "corpus_ids": numbers}
+    scores = summarise(stage, Statistics(rows={name: values[:, None] for name, values in windows.items()}))
     telemetry.log(1, split, scores)
     telemetry.say(f"{split}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items()))
     return scores
 
 
 def _fitted(
-    program: Program, splits: Mapping[str, Batches], rows: Sequence[int], say: Callable[[str], None]
+    stage: FinetuningStage, state: TrainState, features: FrozenFeatures, say: Callable[[str], None]
 ) -> tuple[TrainState, dict[str, float]]:
     """The state with the fitted head, and what to log of the training split."""
-    config, state = program.stage.config, program.create_state()
-    if splits["validation"] is None and len(config.penalties) > 1:
-        raise InputError(
-            f"A probe chooses among {len(config.penalties)} penalties on the validation split, which has no windows: "
-            "prepare the corpus with one, or give one penalty (--penalties 0.01)."
-        )
-    reading = prepare(ReadingStage(config, rows), program.mesh, total_steps=1, steps_per_epoch=1)
-    found = {
-        split: read_features(reading, state.params, splits[split])
-        for split in ("train", "validation")
-        if splits[split] is not None
-    }
-    chosen = choose(program.stage, found["train"], found.get("validation", found["train"]), say)
-    head = _head(config, folded(chosen.fit, chosen.scales), chosen.fit, state.params, rows)
+    config = stage.config
+    train, validation = (features.labelled(split) for split in (config.data.train_split, config.data.validation_split))
+    chosen = choose(stage, train, validation or train, say)
+    head = _head(config, folded(chosen.fit, chosen.scales), chosen.fit, state.params, features.rows)
     # A probe takes no steps, so that what averages would be of is what was fitted.
     state = averaging_from(state.replace(params=replaced(state.params, head)), head)
     return state, {**chosen.training, "penalty": chosen.fit.penalty}
-
-
-def read_features(
-    program: Program,
-    params: Mapping[str, PyTree],
-    batches: Callable[[], HostBatches],
-    stopping: Callable[[], bool] = lambda: False,
-) -> Features | None:
-    """The features of all labelled windows of a split, by the program of a `ReadingStage`; None if it was stopped.
-
-    `params` has those of the readout, and may have others. `stopping` as for `collect`.
-    """
-    seen = {"params": {name: params[name] for name in program.abstract.params}}
-    collected = collect(program, seen, {}, batches(), stopping)
-    if collected is None:
-        return None
-    rows = labelled_windows(collected)
-    if not len(rows["labels"]):
-        raise InputError("A split has no labelled window: prepare the corpus with labels.")
-    return Features(blocks_of(rows, program.stage.config.model.pooling == "electrodes"), rows["labels"])
-
-
-def blocks_of(rows: Mapping[str, np.ndarray], by_electrode: bool) -> list[Block]:
-    """The kinds of features among what a `ReadingStage` found in some windows; InputError where they are not finite."""
-    if not np.isfinite(rows["pooled"]).all():
-        raise InputError(
-            "the encoder's features of some windows are not finite, though their EEG is: its training has diverged, so "
-            "use an earlier checkpoint, or lower optimizer.learning_rate."
-        )
-    present = rows["present"] > 0 if "present" in rows else None
-    blocks = [Block(rows["pooled"], present[..., None] if by_electrode else None)]
-    if "amplitude" in rows:
-        blocks.append(Block(rows["amplitude"], present))
-    if "filters" in rows:
-        blocks.append(Block(rows["filters"], present[..., None]))
-    return blocks
-
-
-def power_features(windows: Windows, electrodes: tuple[str, ...]) -> Features:
-    """Log band powers of some electrodes instead, of the same windows in their order; bad electrodes have none."""
-    powers, labels = read_powers([windows], electrodes)
-    known = np.isfinite(powers)
-    return Features([Block(np.where(known, powers, 0), known)], labels)
 
 
 def choose(stage: FinetuningStage, train: Features, on: Features, say: Callable[[str], None]) -> Chosen:
@@ -229,12 +184,6 @@ def check_classes(model: ClassifierConfig, labels: np.ndarray, where: str = "The
     if missing:
         name = model.classes[missing[0]] if model.classes else missing[0]
         raise InputError(f"{where} has no window of the class {name}: a probe cannot learn it.")
-
-
-def electrode_rows(corpora: Iterable[Corpus]) -> list[int]:
-    """Rows of the electrode vocabulary that any window of some corpora has, ascending."""
-    electrodes = {name for corpus in corpora for montage in corpus.montages for name in montage.electrodes}
-    return sorted(electrode_ids(sorted(electrodes)).tolist())
 
 
 def _scored(config: FinetuningStageConfig, fit: Fit, seen: np.ndarray, labels: np.ndarray) -> dict[str, float]:

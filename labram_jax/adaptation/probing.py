@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from labram_jax.adaptation.band_powers import shared_electrodes
+from labram_jax.adaptation.features import Features, electrode_rows, power_features, read_features
 from labram_jax.adaptation.labels import with_labels
-from labram_jax.adaptation.probe import Features, check_classes, choose, electrode_rows, power_features, read_features
+from labram_jax.adaptation.probe import check_classes, choose
 from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, PretrainingStageConfig
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus

@@ -183,7 +183,9 @@ def _claim(benchmark: Benchmark, protocol: Protocol, start: Start) -> None:
     if path.is_file():
         found = read_json(path)
         plain = json.loads(json.dumps(asked))
-        other = [name for name in asked if found.get(name) != plain[name]]
+        other = [name for name in asked if name != "configuration" and found.get(name) != plain[name]]
+        # An option that is younger than the folder is no difference.
+        other += ["configuration"] if differences(found.get("configuration", {}), plain["configuration"]) else []
         if other:
             raise InputError(f"{out} holds runs of another {' and '.join(other)}: give another folder with --out.")
     else:

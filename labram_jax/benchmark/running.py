@@ -16,7 +16,7 @@ from labram_jax.data.splits import with_splits
 from labram_jax.data.views import Windows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
-from labram_jax.evaluation.predict import predictions
+from labram_jax.evaluation.predict import predictions, probe_predictions
 from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.evaluation.references import CHANCE
 from labram_jax.jsonfile import read_json, write_json
@@ -126,7 +126,11 @@ class Benchmark:
             trained = from_dict(values, str(run))
             assert isinstance(trained, FinetuningStageConfig)
             write_json(run / COST, {"seconds": _seconds(run), "parameters": _trained_parameters(trained, variables)})
-            predictions(trained, variables, [windows]).write(path)
+            if trained.trainable == "probe":
+                table = probe_predictions(trained, variables, windows)
+            else:
+                table = predictions(trained, variables, [windows])
+            table.write(path)
         self.costs.setdefault(mode, []).append(Cost(**read_json(run / COST)))
         return PredictionTable.read(path)
 

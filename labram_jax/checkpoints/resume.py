@@ -13,7 +13,7 @@ from labram_jax.errors import InputError
 
 # Changes nothing that is learnt, or no more than rounding does.
 FREE = (
-    *("run", "mesh", "kept_codes"),
+    *("run", "mesh", "kept_codes", "kept_features"),
     *("compute.remat", "compute.attention", "compute.unroll", "compute.code_chunk"),
     *("data.threads", "data.prefetch", "data.workers"),
     *("optimizer.accumulate", "codebook.warn_below"),

@@ -137,6 +137,9 @@ class FinetuningStageConfig(StageConfig):
     penalties: tuple[float, ...] = PENALTIES
     """Of a probe, which takes the one that is best on the validation split: factors on half the squared norm of the
     weights beside the mean loss, where each kind of features has a variance of 1 in all."""
+    kept_features: Literal["auto", "never"] = "auto"
+    """Whether a probe's features of the frozen encoder are kept beside the corpora (or in the cache, where these cannot
+    be written to), and used where they are. They are of all windows, so that other splits and seeds use them too."""
     balance: Literal["none", "loss", "sampling"] = "none"
     """How classes are made to count the same, if they are: by their weights in the loss, or by drawing the windows of
     each equally often (the rarer ones again and again)."""

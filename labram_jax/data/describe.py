@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from labram_jax.data.codes import codes_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
+from labram_jax.data.features import features_beside
 from labram_jax.data.schema import MontageInfo, split_words
 
 _SHOWN = 8  # of a list of names
@@ -34,7 +35,7 @@ def describe(corpus: Corpus) -> str:
             f"    {' '.join(montage.electrodes)}",
             *_bad_electrodes(montage, corpus.quality(montage)),
         ]
-    lines += _splits(corpus) + _codes(corpus)
+    lines += _splits(corpus) + _codes(corpus) + _features(corpus)
     return "\n".join(lines)
 
 
@@ -63,6 +64,15 @@ def _codes(corpus: Corpus) -> list[str]:
     for kept in codes_of(corpus):
         state = "" if kept.info.corpus == corpus_digest(corpus) else " of another state of the corpus, which none uses:"
         lines.append(f"  {kept}{state} in {kept.folder}")
+    return lines
+
+
+def _features(corpus: Corpus) -> list[str]:
+    """Tells which features of encoders are kept beside the corpus, and whether they are still its own."""
+    lines = []
+    for folder, info in features_beside(corpus):
+        state = "" if info.corpus == corpus_digest(corpus) else " of another state of the corpus, which none uses:"
+        lines.append(f"  features of {info.windows:,} windows ({info.readout}, {info.dtype}){state} in {folder}")
     return lines
 
 

@@ -1,6 +1,7 @@
 """Corpora in a bucket: fetched once into a folder of this machine, from which they are read like any other.
 
-CACHE/NAME-KEY/        the whole corpus; KEY follows from its address and from what the bucket lists there, codes aside
+CACHE/NAME-KEY/        the whole corpus; KEY follows from its address and from what the bucket lists there, codes and
+                       features aside
 CACHE/NAME-KEY.part/   files that are whole so far, and those on their way under a name of their own
 CACHE/NAME-KEY.lock    held by the process of this machine that fetches
 """
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from labram_jax.data.schema import CODES_FOLDER, CORPUS_FILE
+from labram_jax.data.schema import CODES_FOLDER, CORPUS_FILE, FEATURES_FOLDER
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
@@ -54,7 +55,9 @@ def local_folder(path: str | Path) -> Path:
     listing = _listing(store, root, address)
     # Codes may come later than the corpus, which is no reason to fetch that again.
     codes = {name: entry for name, entry in listing.items() if name.startswith(f"{CODES_FOLDER}/")}
-    listing = {name: entry for name, entry in listing.items() if name not in codes}
+    # Features are of encoders that this machine may never meet.
+    aside = (f"{CODES_FOLDER}/", f"{FEATURES_FOLDER}/")
+    listing = {name: entry for name, entry in listing.items() if not name.startswith(aside)}
     content = json.dumps([address, sorted(listing.items())])
     name = f"{Path(root).name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
     cache = cache_folder()

@@ -38,6 +38,7 @@ RECORDINGS_FILE = "recordings.csv"
 COUNTS_FILE = "quality.json"
 QUALITY_FILE = "quality.npy"
 CODES_FOLDER = "codes"
+FEATURES_FOLDER = "features"
 
 # A piece begins `start_seconds` after its recording does and has `samples` samples at 200 Hz. Its first record is
 # number `first_record` of its montage, and its first second has row `first_second` of quality.npy.

@@ -149,13 +149,15 @@ class WindowIndex:
 
     def listed(self) -> pd.DataFrame:
         """Returns a table of all windows, in order: recording, subject, start_seconds (from the recording's start)."""
-        runs = self._runs
-        piece, span, start, first = (
-            np.repeat(own, runs.count) for own in (runs.piece, runs.span, runs.start, self._ends - runs.count)
-        )
-        start = start + (np.arange(len(self)) - first) * self.stride
+        (piece, start), span = self.starts(), np.repeat(self._runs.span, self._runs.count)
         columns = {"recording": self.recordings[span], "subject": self.subjects[span]}
         return pd.DataFrame(columns | {"start_seconds": self._start_seconds[piece] + start / RATE_HZ})
+
+    def starts(self) -> tuple[Int64[np.ndarray, "N"], Int64[np.ndarray, "N"]]:
+        """Returns the piece of every window, in order, and its first sample there."""
+        runs = self._runs
+        piece, start, first = (np.repeat(own, runs.count) for own in (runs.piece, runs.start, self._ends - runs.count))
+        return piece, start + (np.arange(len(self)) - first) * self.stride
 
     def window_labels(self) -> np.ndarray | None:
         """Returns the labels of all windows, in order: int64 [N], float32 [N, outputs], or None without labels."""

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from labram_jax.adaptation.band_powers import shared_electrodes
+from labram_jax.adaptation.features import Features, blocks_of, electrode_rows, power_features
 from labram_jax.adaptation.labels import with_labels
-from labram_jax.adaptation.probe import Features, blocks_of, check_classes, electrode_rows, power_features
+from labram_jax.adaptation.probe import check_classes
 from labram_jax.checkpoints.files import AUDIT, CONFIG
 from labram_jax.checkpoints.ledger import overlap
 from labram_jax.checkpoints.models import find_model, read_meta

@@ -8,8 +8,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from labram_jax import metrics
+from labram_jax.adaptation.features import Features
 from labram_jax.adaptation.linear import Block, Scale, scale_of, scaled
-from labram_jax.adaptation.probe import Features, choose
+from labram_jax.adaptation.probe import choose
 from labram_jax.evaluation.bootstrap import intervals
 from labram_jax.evaluation.findings import AS_THEY_ARE, OWN_MEANS, REMOVED, Found, Share
 from labram_jax.evaluation.predictions import PredictionTable

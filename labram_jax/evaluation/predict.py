@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from labram_jax import metrics
+from labram_jax.adaptation.features import FrozenFeatures, outputs_of
 from labram_jax.checkpoints.models import load_model
-from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, MeshConfig, StageConfig
+from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, MeshConfig, StageConfig, replace
 from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
@@ -74,9 +75,28 @@ def predictions(
         config = FinetuningStageConfig(run="", model=config)
     stage = FinetuningStage(for_evaluation(config, windows), None)
     found = predictions_of(collected(stage, variables, windows))
-    order = np.lexsort((found.window_ids, found.corpus_ids))
-    outputs = metrics.probabilities_of(found.logits[order], task_of(config))
+    return _table(config, found.logits[np.lexsort((found.window_ids, found.corpus_ids))], windows)
+
+
+def probe_predictions(
+    config: FinetuningStageConfig, variables: Mapping[str, PyTree], windows: Windows
+) -> PredictionTable:
+    """The same of a probe for windows that its configuration asks for, by kept features of its encoder.
+
+    They are those of `predictions` but for rounding, since windows lie in other rows (`FrozenFeatures`).
+    """
+    if config.kept_features == "never":
+        return predictions(config, variables, [windows])
+    mesh, whole = make_mesh(MeshConfig(), jax.local_devices()), replace(config, **{"data.damaged_share": 0.0})
+    features = FrozenFeatures(whole, mesh, variables["params"], [windows.corpus], say=lambda _: None)
+    outputs = outputs_of(config, variables["params"], features.blocks([windows]), features.rows)
+    return _table(config, outputs, [windows])
+
+
+def _table(config: FinetuningStageConfig, logits: np.ndarray, windows: Sequence[Windows]) -> PredictionTable:
+    """Predictions by the logits of all windows, in order."""
     names = config.model.classes or windows[0].corpus.classes or ()
+    outputs = metrics.probabilities_of(logits, task_of(config))
     return PredictionTable.of(listed(windows), outputs, task_of(config), names)
 
 

@@ -86,7 +86,10 @@ class ClassifierModel(nn.Module):
     def __call__(
         self, batch: PatchBatch, branch_factors: Float[Array, "depth 2 B S"] | None = None
     ) -> Float[Array, "B S outputs"]:
-        seen = self.readout(batch, branch_factors)
+        return self.heads(self.readout(batch, branch_factors))
+
+    def heads(self, seen: Readout) -> Float[Array, "B S outputs"]:
+        """The logits of what was read out."""
         own = (seen.pooled, seen.present) if self.config.pooling == "electrodes" else (seen.pooled,)
         logits = self.head(*own)
         if self.config.amplitude:

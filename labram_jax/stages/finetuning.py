@@ -20,6 +20,9 @@ from labram_jax.models.encoder import branch_factors
 from labram_jax.models.patches import empty_batch
 from labram_jax.stages.stage import Batch, PyTree, Stage, Statistics
 
+# What of a classifier's parameters makes its logits of what was read out.
+HEADS = frozenset({"head", "amplitude_head", "filter_head"})
+
 
 def window_losses(
     logits: Float[Array, "B S outputs"], labels: Int[Array, "B S"], smoothing: float
@@ -154,8 +157,7 @@ class FinetuningStage(Stage):
     def trainable(self, params: PyTree) -> PyTree | None:
         if self.config.trainable == "all":
             return None
-        heads = {"head", "amplitude_head", "filter_head"}
-        fitted = heads if self.config.trainable == "probe" else params.keys() - {"encoder"}
+        fitted = HEADS if self.config.trainable == "probe" else params.keys() - {"encoder"}
         tree = {name: jax.tree.map(lambda _, own=name in fitted: own, part) for name, part in params.items()}
         if self.config.trainable == "blocks":
             last = np.arange(self.encoder_depth) >= self.encoder_depth - self.config.last_blocks

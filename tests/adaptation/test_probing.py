@@ -46,6 +46,7 @@ def test_a_probe_is_that_of_the_checkpoint_and_trains_nothing(probed, corpus, pr
     digests = [read_meta(where / "checkpoints" / str(total))["digests"] for where in (run, pretraining_run)]
     assert len(digests[0]) > 30 and digests[0] == digests[1]
     assert not any(line["split"].startswith("probe") for line in read_metrics(pretraining_run))
+    assert not (corpus.path / "features").exists()  # nothing is kept of an encoder that moves
 
 
 def test_a_report_shows_probes_beside_their_references(probed):

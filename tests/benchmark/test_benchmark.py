@@ -13,6 +13,7 @@ from sentences import refuses
 from small_runs import MONTAGES, finetuning_config, write_corpus
 
 from labram_jax import cli
+from labram_jax.adaptation.features import FrozenFeatures
 from labram_jax.benchmark import command, running
 from labram_jax.benchmark.command import BenchmarkOptions, Start, run
 from labram_jax.benchmark.modes import changes_of
@@ -153,8 +154,12 @@ def test_changed_hyperparameters_and_shared_subjects_stand_beside_the_scores(res
 
 
 def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp_path, monkeypatch):
-    _, options, _ = done
+    out, options, _ = done
     recipe = protocol_of().finetuning["base"]
+    asked = json.loads((out / "benchmark.json").read_text())
+    del asked["configuration"]["kept_features"]  # as before there was such an option
+    (out / "benchmark.json").write_text(json.dumps(asked))
+    assert go(protocol_of(), recipe, options)
     with refuses("holds runs of another configuration: give another folder"):
         go(protocol_of(), replace(recipe, **{"loop.epochs": 2}), options)
     with refuses("data.test_subjects, loop.seed cannot be changed here"):
@@ -167,6 +172,20 @@ def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp
     half.mkdir(parents=True)
     shutil.copy(done[0] / "all" / "split" / "seed-0" / "predictions-test.npz", half)
     assert go(protocol_of(), recipe, dataclasses.replace(options, out=tmp_path)) is None
+
+
+def test_all_folds_of_a_probe_use_what_the_encoder_read_once(done, small, tmp_path, monkeypatch):
+    read, before = [], FrozenFeatures._read
+    monkeypatch.setattr(FrozenFeatures, "_read", lambda *given: read.append(given) or before(*given))
+    encoder = str(done[0] / "all" / "split" / "seed-0")
+    options = BenchmarkOptions(str(small.path), encoder, ("probe",), seeds=1, out=tmp_path)
+    protocol = protocol_of(split=SubjectFolds(3))
+    assert go(protocol, replace(protocol.finetuning["base"], penalties=(0.1, 1.0), kept_features="auto"), options)
+    assert len(read) == 1 and len(list((small.path / "features").glob("*/features.json"))) == 1
+    run = tmp_path / "probe" / "fold-1" / "seed-0"
+    evaluation = evaluate(run, small.path, baseline=False)
+    scores = PredictionTable.read(run / "predictions-test.npz").scores().values
+    assert scores == pytest.approx({name: evaluation.columns["fine-tuned"][name] for name in scores}, rel=1e-4)
 
 
 def test_corpora_of_something_else_are_refused_with_the_command_that_prepares_the_right_one(small, tmp_path):

@@ -11,8 +11,8 @@ from made_corpora import MadeRecording, make_corpus
 from sentences import refuses
 from small_runs import MONTAGES, window, write_corpus
 
+from labram_jax.adaptation.features import Features
 from labram_jax.adaptation.linear import Block
-from labram_jax.adaptation.probe import Features
 from labram_jax.config import ClassifierConfig, EncoderConfig, FinetuningStageConfig
 from labram_jax.evaluation import audit as audits
 from labram_jax.evaluation.audit import audit
