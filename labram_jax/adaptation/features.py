@@ -12,11 +12,11 @@ from jaxtyping import Float
 from labram_jax.adaptation.band_powers import read_powers
 from labram_jax.adaptation.linear import Block
 from labram_jax.checkpoints.digests import model_digest
-from labram_jax.config import ELECTRODE_ROWS, ClassifierConfig, FinetuningStageConfig, replace
+from labram_jax.config import ELECTRODE_ROWS, ClassifierConfig, DataConfig, FinetuningStageConfig, replace
 from labram_jax.configfile import to_dict
 from labram_jax.data import features, pipeline
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.reader import evaluation_rows, windows_of
+from labram_jax.data.reader import windows_of
 from labram_jax.data.views import Windows, labelled
 from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel
@@ -34,6 +34,8 @@ from labram_jax.training.readback import Readback
 PyTree = Any
 # Windows whose features go through the heads at one time.
 _TOGETHER = 256
+# Patch slots of a batch, over all devices.
+_SLOTS = 4096
 
 
 class Features(NamedTuple):
@@ -140,7 +142,7 @@ class FrozenFeatures:
 
     def _read(self, windows: Windows, rows: Sequence[int]) -> features.Parts:
         """Yields numbers and features of all windows of a corpus, some at a time."""
-        data = evaluation_rows(self.config.data, [windows], row_devices(self._mesh))
+        data = _rows(self.config.data, windows, row_devices(self._mesh))
         reading = ReadingStage(dataclasses.replace(self.config, data=data), rows)
         program = prepare(reading, self._mesh, total_steps=1, steps_per_epoch=1)
         seen = {"params": put_like(self._seen, program.abstract.params)}
@@ -160,6 +162,14 @@ class FrozenFeatures:
             for number, batch in enumerate(pipeline.batches(dataset, 0, data.threads, data.prefetch)):
                 yield from taken(readback.add(number, program.evaluate_batch(seen, {}, put_batch(batch, program.mesh))))
             yield from taken(readback.rest())
+
+
+def _rows(data: DataConfig, windows: Windows, devices: int) -> DataConfig:
+    """`data` with rows of the longest window: over several in longer ones attention would take more."""
+    lengths = [montage.patches for montage in windows.montages]
+    slots = max(lengths)
+    rows = -(-max(1, _SLOTS // slots) // devices) * devices
+    return dataclasses.replace(data, batch_rows=rows, patch_slots=slots, segments=max(1, slots // min(lengths)))
 
 
 def read_features(
