@@ -15,7 +15,7 @@ from labram_jax.evaluation.predict import predictions, probe_predictions
 from labram_jax.parallel.sharding import make_mesh
 from labram_jax.runs import train
 
-EVERYTHING = ClassifierConfig(small_encoder(), pooling="electrodes", amplitude=True)
+EVERYTHING = ClassifierConfig(small_encoder(), pooling="electrodes", amplitude=True, filters=True)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_another_readout_encoder_or_type_is_read_anew(own, pretraining_run, tmp_
         """What an encoder reads, in no time."""
         read.append(windows.corpus.name)
         shapes = {"pooled": (len(rows), 100) if self.config.model.pooling == "electrodes" else (100,)}
-        shapes |= {"present": (len(rows),), "amplitude": (len(rows),)}
+        shapes |= {"present": (len(rows),), "amplitude": (len(rows),), "filters": (len(rows), 12)}
         yield np.arange(len(windows)), {name: np.zeros((len(windows), *shape)) for name, shape in shapes.items()}
 
     monkeypatch.setattr(FrozenFeatures, "_read", nothing)
@@ -98,7 +98,12 @@ def test_another_readout_encoder_or_type_is_read_anew(own, pretraining_run, tmp_
 
     assert features() == 1
     assert features() == features(**{"model.encoder.drop_path": 0.5, "loop.seed": 9, "model.outputs": 1}) == 0
-    for changes in ({"model.pooling": "mean"}, {"model.amplitude": False}, {"compute.dtype": "bfloat16"}):
+    for changes in (
+        {"model.pooling": "mean"},
+        {"model.amplitude": False},
+        {"model.filters": False},
+        {"compute.dtype": "bfloat16"},
+    ):
         assert features(**changes) == 1
     assert features(jax.tree.map(lambda leaf: leaf * np.float32(1.01), params)) == 1
 
@@ -111,7 +116,7 @@ def test_corpora_of_other_electrodes_stand_together(own, pretraining_run, tmp_pa
     variables, windows = load_model(tmp_path / "run")[0], [corpus.windows("test", 2) for corpus in (own, other)]
     frozen = FrozenFeatures(config, make_mesh(config.mesh), variables["params"], [own, other], print)
     features = frozen.labelled("test")
-    pooled, amplitude = features.blocks
+    pooled, amplitude, _ = features.blocks
     assert pooled.values.shape[:2] == (len(features.labels), len(frozen.rows)) == amplitude.present.shape
     electrodes = [len(one.electrodes) for each in windows for montage in each.montages for one in montage]
     assert amplitude.present.sum(axis=1).tolist() == electrodes and {*electrodes} == {2, 3, 4}
