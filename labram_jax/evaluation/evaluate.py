@@ -213,14 +213,15 @@ def _self_supervised(
         sample, source = references.sample_of(train, seed)
     except InputError as error:
         return columns, [f"nothing stands beside it: {error}"]
+    own = references.drawn([windows], len(windows), seed)
     if isinstance(stage, PretrainingStage):
         tokenizer = Tokenizer(stage.frozen, stage.tokenizer.config, config.compute)
-        frequencies = references.code_counts(tokenizer, sample)
-        columns[references.FREQUENCIES] = references.frequency_scores(frequencies, found.sums["codes"])
+        counts = (references.code_counts(tokenizer, part) for part in (sample, own))
+        columns |= references.frequency_references(*counts)
         note = f"{references.FREQUENCIES}: each code as often as it occurs, {source}"
     else:
-        own = references.spectral_sums(references.drawn([windows], len(windows), seed))
-        columns |= references.spectral_references(references.spectral_sums(sample), own)
+        sums = (references.spectral_sums(part) for part in (sample, own))
+        columns |= references.spectral_references(*sums)
         note = f"{references.MEAN}: without any code, {source}"
     return columns, [note]
 

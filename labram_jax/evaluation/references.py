@@ -24,7 +24,8 @@ from labram_jax.montage import ELECTRODES, electrode_ids
 
 MOST_WINDOWS = 2000
 MEAN, MEAN_BY_ELECTRODE = "mean spectrum", "mean spectrum of each electrode"
-FREQUENCIES, CHANCE = "code frequencies", "chance"
+FREQUENCIES, FREQUENCIES_BY_ELECTRODE = "code frequencies", "code frequencies of each electrode"
+CHANCE = "chance"
 _ROWS = len(ELECTRODES) + 1  # of the electrode embedding, of which the class token has one
 _SPECTRA = ("amplitude_loss", "phase_loss")
 
@@ -73,24 +74,32 @@ def spectral_references(train: SpectralSums, own: SpectralSums) -> dict[str, dic
     return found
 
 
-def code_counts(tokenizer: Tokenizer, windows: Iterable[WindowSet]) -> Int[np.ndarray, "K"]:
-    """Counts the codes of the patches of good electrodes."""
-    counts = np.zeros(tokenizer.config.quantizer.codes, np.int64)
+def code_counts(tokenizer: Tokenizer, windows: Iterable[WindowSet]) -> Int[np.ndarray, "E K"]:
+    """Counts the codes of the patches of good electrodes, by row of the electrode embedding."""
+    counts = np.zeros((_ROWS, tokenizer.config.quantizer.codes), np.int64)
     for own in windows:
         codes = tokenizer.encode(own.eeg, own.electrodes, bads=own.bad)
-        counts += np.bincount(codes[codes >= 0], minlength=len(counts))
+        rows = np.broadcast_to(np.array(electrode_ids(own.electrodes))[:, None], codes.shape)
+        np.add.at(counts, (rows[codes >= 0], codes[codes >= 0]), 1)
     return counts
 
 
-def frequency_scores(train: Int[np.ndarray, "K"], own: Int[np.ndarray, "K"]) -> dict[str, float]:
+def frequency_references(train: Int[np.ndarray, "E K"], own: Int[np.ndarray, "E K"]) -> dict[str, dict[str, float]]:
     """Returns the scores of predicting each code by how often it occurs in `train`, on patches with the codes `own`.
 
-    Every code counts once more than it occurs, so that one which the sample lacks does not cost an infinite amount.
+    "code frequencies" are those of all patches, in which every code counts once more than it occurs, so that one which
+    the sample lacks does not cost an infinite amount. The others are those of the patch's electrode, to which the
+    former are added with a weight of K patches: they alone count where training lacks the electrode.
     """
-    shares = (train + 1) / (train + 1).sum()
-    cross_entropy = float(-(own @ np.log(shares)) / own.sum())
-    right = float(own[train.argmax()] / own.sum())
-    return {"loss": 2 * cross_entropy, "cross_entropy": cross_entropy, "accuracy": right}
+    codes, patches = train.shape[1], own.sum()
+    overall = (train.sum(axis=0) + 1) / (train.sum() + codes)
+    each = (train + codes * overall) / (train.sum(axis=1, keepdims=True) + codes)
+    found = {}
+    for name, shares in ((FREQUENCIES, np.broadcast_to(overall, each.shape)), (FREQUENCIES_BY_ELECTRODE, each)):
+        cross_entropy = float(-(own * np.log(shares)).sum() / patches)
+        right = float(np.take_along_axis(own, shares.argmax(axis=1)[:, None], axis=1).sum() / patches)
+        found[name] = {"loss": 2 * cross_entropy, "cross_entropy": cross_entropy, "accuracy": right}
+    return found
 
 
 def chance(table: PredictionTable, train: Sequence[Windows]) -> PredictionTable:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from labram_jax.data.reader import open_corpora
-from labram_jax.evaluation.references import FREQUENCIES, MEAN, MEAN_BY_ELECTRODE
+from labram_jax.evaluation.references import FREQUENCIES, FREQUENCIES_BY_ELECTRODE, MEAN, MEAN_BY_ELECTRODE
 from labram_jax.reporting.figures import training
 from labram_jax.reporting.page import Page
 from labram_jax.reporting.report_audit import describe_audits
@@ -131,10 +131,11 @@ def _references(run: Run) -> tuple[dict[str, tuple[float, str]], str]:
     if run.stage == "pretraining":
         codes = run.config.model.codes
         guess = float(np.log(codes))
-        if frequencies := left.get(FREQUENCIES):
-            value = frequencies["cross_entropy"]
-            lines = {"cross_entropy": (value, f"{FREQUENCIES}: {value:.2f}")}
-            lines["accuracy"] = (frequencies["accuracy"], "the most frequent code")
+        if frequencies := {name: left[name] for name in (FREQUENCIES, FREQUENCIES_BY_ELECTRODE) if name in left}:
+            value, name = min((own["cross_entropy"], name) for name, own in frequencies.items())
+            lines = {"cross_entropy": (value, f"{name}: {value:.2f}")}
+            value, name = max((own["accuracy"], name) for name, own in frequencies.items())
+            lines["accuracy"] = (value, f"{name}: {value:.2f}")
             return lines, (
                 " Dashed: predicting each code by how often it occurs in the training split, on the test split (evenly "
                 f"among {codes:,} codes it would be ln {codes} = {guess:.3f})."

@@ -6,18 +6,21 @@ import pytest
 from labram_jax.data.pipeline import evaluation
 from labram_jax.evaluation.heldout import CHUNK, drawn
 from labram_jax.evaluation.references import (
+    FREQUENCIES,
+    FREQUENCIES_BY_ELECTRODE,
     MEAN,
     MEAN_BY_ELECTRODE,
     MOST_WINDOWS,
     SpectralSums,
     code_counts,
-    frequency_scores,
+    frequency_references,
     sample_of,
     spectral_references,
     spectral_sums,
 )
 from labram_jax.models.patches import PatchBatch
 from labram_jax.models.spectrum import spectral_targets
+from labram_jax.montage import electrode_ids
 
 
 def of(corpus, split: str, most: int = 10**6):
@@ -63,19 +66,28 @@ def test_an_electrode_that_training_lacks_gets_the_mean_of_all():
 
 
 def test_frequencies_cost_their_cross_entropy():
-    train, own = np.array([5, 2, 0]), np.array([1, 1, 2])
+    train, own = np.array([[0, 0, 0], [5, 1, 0], [0, 1, 0]]), np.array([[1, 0, 0], [0, 1, 2], [0, 1, 0]])
     shares = np.array([6, 3, 1]) / 10
-    expected = -(np.log(shares[0]) + np.log(shares[1]) + 2 * np.log(shares[2])) / 4
-    found = frequency_scores(train, own)
-    assert found == pytest.approx({"loss": 2 * expected, "cross_entropy": expected, "accuracy": 0.25})
+    expected = -(np.log(shares[0]) + 2 * np.log(shares[1]) + 2 * np.log(shares[2])) / 5
+    found = frequency_references(train, own)
+    assert found[FREQUENCIES] == pytest.approx({"loss": 2 * expected, "cross_entropy": expected, "accuracy": 0.2})
+    # Of an electrode that training lacks, those of all; else with the weight of three patches.
+    second, third = (np.array([5, 1, 0]) + 3 * shares) / 9, (np.array([0, 1, 0]) + 3 * shares) / 4
+    expected = -(np.log(shares[0]) + np.log(second[1]) + 2 * np.log(second[2]) + np.log(third[1])) / 5
+    by_electrode = found[FREQUENCIES_BY_ELECTRODE]
+    assert by_electrode == pytest.approx({"loss": 2 * expected, "cross_entropy": expected, "accuracy": 0.4})
 
 
 def test_codes_of_good_electrodes_are_counted(alpha_corpus, trained_tokenizer):
     corpus = alpha_corpus("codes", bads=("CZ",))
     counts = code_counts(trained_tokenizer, of(corpus, "test"))
-    windows = [trained_tokenizer.encode(w.eeg[None], w.electrodes, bads=w.bad[None]) for w in corpus.windows("test", 2)]
-    codes = np.concatenate(windows)
-    assert counts.sum() == 12 * 7 * 2 and counts.tolist() == [(codes == code).sum() for code in range(len(counts))]
+    expected = np.zeros_like(counts)
+    for window in corpus.windows("test", 2):
+        codes = trained_tokenizer.encode(window.eeg[None], window.electrodes, bads=window.bad[None])[0]
+        for row, of_electrode in zip(electrode_ids(window.electrodes), codes, strict=True):
+            for code in of_electrode[of_electrode >= 0]:
+                expected[row, code] += 1
+    assert counts.sum() == 12 * 7 * 2 and np.array_equal(counts, expected)
 
 
 def test_a_sample_is_drawn_by_its_seed_and_bounded(corpus):
