@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.heldout import WindowSet, held_out_windows, sample
@@ -15,6 +16,7 @@ from labram_jax.reporting.runlog import Run
 MOST_WINDOWS = 64  # of each montage
 MOST_MONTAGES = 4  # shown as figures; all of them enter the table
 _MAP_BANDS_HZ = ((1, 13), (13, 30), (30, 75))
+_ALPHA_HZ = (8, 13)
 
 
 def describe_tokenizer(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
@@ -80,12 +82,23 @@ def _figures(page: Page, name: str, title: str, comparison: SpectralComparison) 
     if reason := scalp.too_few(comparison.electrodes):
         page.note(f"Scalp map of {title}: {reason}.")
         return
-    correlation = comparison.amplitude_correlation()
+    low, high = _ALPHA_HZ
     maps = {
-        f"{low}-{high} Hz": np.nanmean(correlation[:, (low <= FREQUENCIES) & (high > FREQUENCIES)], axis=1)
-        for low, high in _MAP_BANDS_HZ
+        title: np.nanmean(_in_band(part, _ALPHA_HZ), axis=(0, 2))
+        for title, part in (("original", comparison.original), ("reconstructed", comparison.reconstructed))
     }
+    page.figure(
+        f"topography-{name}", scalp.scalp_maps(maps, comparison.electrodes, f"amplitude, {low}-{high} Hz (µV)"),
+        "Where on the head the alpha rhythm is, and where it is after the codes: means over patches.",
+    )  # fmt: skip
+    correlation = comparison.amplitude_correlation()
+    maps = {f"{low}-{high} Hz": np.nanmean(_in_band(correlation, (low, high)), axis=1) for low, high in _MAP_BANDS_HZ}
     page.figure(
         f"scalp-{name}", scalp.scalp_maps(maps, comparison.electrodes, "correlation of amplitude"),
         "Where on the head, and at which frequencies, amplitude follows the original from patch to patch.",
     )  # fmt: skip
+
+
+def _in_band(values: Float[np.ndarray, "*rest F"], band_hz: tuple[int, int]) -> Float[np.ndarray, "*rest f"]:
+    low, high = band_hz
+    return values[..., (low <= FREQUENCIES) & (high > FREQUENCIES)]

@@ -189,7 +189,7 @@ def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_c
     assert "| rest, 6ch | 6 | 6 |" in page and "| rest, 6ch-2 | 6 | 6 |" in page
     assert "Scalp map of rest, 6ch: only 3 of 6 electrodes can be placed" in page
     assert set(figures(run)) == {
-        *("training", "codebook", "codes", "scalp-rest-6ch-2"),
+        *("training", "codebook", "codes", "topography-rest-6ch-2", "scalp-rest-6ch-2"),
         *(f"{kind}-rest-6ch{number}" for kind in ("spectra", "fidelity") for number in ("", "-2")),
     }
 
