@@ -30,7 +30,7 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.permutation import Permutation
 from labram_jax.data.schema import RATE_HZ, CorpusInfo
 from labram_jax.data.signal import Signal, Stretch
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.data.windows import WindowIndex
 from labram_jax.tables import text_table
 
@@ -144,7 +144,7 @@ def loader(benchmark: Benchmark, folder: Path) -> Table:
 
 
 def _batches(
-    benchmark: Benchmark, windows: list[Windows], masked: bool = True, forgotten: Sequence[Path] = ()
+    benchmark: Benchmark, windows: list[SplitWindows], masked: bool = True, forgotten: Sequence[Path] = ()
 ) -> tuple[Work, float]:
     dataset = pipeline.training(windows, masked=masked, batch_rows=benchmark.batch_rows, **SHAPE)
 

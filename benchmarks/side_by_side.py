@@ -149,12 +149,13 @@ def microvolts(step: StepName, benchmark: Benchmark) -> np.ndarray:
 def our_finetuning(benchmark: Benchmark, classifier: Classifier) -> Side:
     step, _ = training("finetuning", benchmark, c.ComputeConfig())
     names = ELECTRODES[: MONTAGES["finetuning"][0]]
-    return step, classifier.predict_logits(microvolts("finetuning", benchmark), names)
+    return step, classifier.predict_logits(microvolts("finetuning", benchmark), names, sfreq=200)
 
 
 def our_embedding(benchmark: Benchmark, classifier: Classifier) -> Side:
     eeg, names = microvolts("embedding", benchmark), ELECTRODES[: MONTAGES["embedding"][0]]
-    return partial(classifier.features, eeg, names), classifier.features(eeg, names)
+    features = partial(classifier.features, eeg, names, sfreq=200)
+    return features, features()
 
 
 def labram(folder: Path):

@@ -166,7 +166,7 @@ def embedding(name: StepName, benchmark: Benchmark, compute: c.ComputeConfig) ->
     electrodes, seconds = MONTAGES[name]
     shape = (EMBEDDED_WINDOWS * benchmark.rows, electrodes, seconds * c.SAMPLE_RATE)
     eeg = np.random.default_rng(0).normal(scale=30, size=shape).astype(np.float32)
-    return lambda: encoder.features(eeg, ELECTRODES[:electrodes]), None
+    return lambda: encoder.features(eeg, ELECTRODES[:electrodes], sfreq=200), None
 
 
 def stage_of(name: StepName, benchmark: Benchmark, compute: c.ComputeConfig) -> Stage:

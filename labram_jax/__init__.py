@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from labram_jax.data.corpus import open_corpus
     from labram_jax.inference import Classifier, Encoder, Tokenizer, load
     from labram_jax.publish import push
+    from labram_jax.windows import Windows
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "load", "open_corpus", "push"]
+__all__ = ["Classifier", "Encoder", "InputError", "Tokenizer", "Windows", "load", "open_corpus", "push"]
 
 
 def __getattr__(name: str):
@@ -19,6 +20,10 @@ def __getattr__(name: str):
         from labram_jax import inference
 
         return getattr(inference, name)
+    if name == "Windows":
+        from labram_jax.windows import Windows
+
+        return Windows
     if name == "open_corpus":
         from labram_jax.data.corpus import open_corpus
 

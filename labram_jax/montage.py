@@ -192,9 +192,9 @@ def near_matches(name: str) -> str:
     return f"; near matches: {', '.join(_CANONICAL[match] for match in near)}" if near else ""
 
 
-def check_seconds(seconds: float) -> int:
-    """Returns the length of a window as a whole number of seconds; raises InputError unless it is 1 to 16."""
-    if seconds != int(seconds) or not 1 <= seconds <= MAX_SECONDS:
+def check_seconds(seconds: float, most: float = MAX_SECONDS) -> int:
+    """Returns the length of a window as a whole number of seconds; raises InputError unless it is 1 to 16 (`most`)."""
+    if seconds != int(seconds) or not 1 <= seconds <= most:
         raise InputError(
             f"A window of {seconds:g} seconds cannot be used: the model takes whole seconds, 1 to {MAX_SECONDS}; "
             "cut the signal into shorter windows."

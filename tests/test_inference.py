@@ -1,7 +1,5 @@
 """The faces that users call: Tokenizer, Encoder and Classifier over arrays in microvolts."""
 
-import warnings
-
 import jax
 import numpy as np
 import pytest
@@ -40,8 +38,8 @@ def test_the_package_itself_offers_the_faces(classifier_run):
 
 def test_saved_models_come_back_bit_for_bit(tmp_path, trained_tokenizer, trained_classifier, eeg):
     for model, answer in (
-        (trained_tokenizer, lambda m: m.encode(eeg, ELECTRODES)),
-        (trained_classifier, lambda m: m.predict_logits(eeg, ELECTRODES)),
+        (trained_tokenizer, lambda m: m.encode(eeg, ELECTRODES, sfreq=200)),
+        (trained_classifier, lambda m: m.predict_logits(eeg, ELECTRODES, sfreq=200)),
     ):
         path = tmp_path / type(model).__name__
         model.save(path)
@@ -63,7 +61,7 @@ def test_a_run_is_its_best_checkpoint_and_a_checkpoint_is_itself(classifier_run)
 
 
 def test_predictions_tell_the_classes_apart(trained_classifier, eeg):
-    logits = trained_classifier.predict_logits(eeg, ELECTRODES)
+    logits = trained_classifier.predict_logits(eeg, ELECTRODES, sfreq=200)
     assert logits.shape == (12, 1) and trained_classifier.config.classes == ("slow", "middle")
     assert logits[1::2].min() > logits[::2].max()
 
@@ -71,8 +69,8 @@ def test_predictions_tell_the_classes_apart(trained_classifier, eeg):
 def test_the_batch_a_window_is_in_makes_no_difference(trained_classifier, trained_encoder, eeg):
     """Twelve windows at once, and in threes of which the last is filled up."""
     for model, answer in (
-        (trained_classifier, lambda m: m.predict_logits(eeg[:11], ELECTRODES)),
-        (trained_encoder, lambda m: m.features(eeg[:11], ELECTRODES, pool="none")),
+        (trained_classifier, lambda m: m.predict_logits(eeg[:11], ELECTRODES, sfreq=200)),
+        (trained_encoder, lambda m: m.features(eeg[:11], ELECTRODES, pool="none", sfreq=200)),
     ):
         other = type(model)(model.variables, model.config)
         other.batch_windows = 3
@@ -83,18 +81,21 @@ def test_the_batch_a_window_is_in_makes_no_difference(trained_classifier, traine
 def test_the_order_of_electrodes_makes_no_difference(trained_tokenizer, trained_encoder, trained_classifier, eeg):
     order = [0, 3, 1, 2]  # the pretrained encoder's class token follows the first, as the reference's does
     names = [ELECTRODES[place] for place in order]
-    close(trained_classifier.predict_logits(eeg[:, order], names), trained_classifier.predict_logits(eeg, ELECTRODES))
-    codes = trained_tokenizer.encode(eeg, ELECTRODES)
-    assert np.mean(trained_tokenizer.encode(eeg[:, order], names) == codes[:, order]) > 0.97  # but for ties
-    tokens = trained_encoder.features(eeg, ELECTRODES, pool="none")
-    close(trained_encoder.features(eeg[:, order], names, pool="none"), tokens[:, order])
+    close(
+        trained_classifier.predict_logits(eeg[:, order], names, sfreq=200),
+        trained_classifier.predict_logits(eeg, ELECTRODES, sfreq=200),
+    )
+    codes = trained_tokenizer.encode(eeg, ELECTRODES, sfreq=200)
+    assert np.mean(trained_tokenizer.encode(eeg[:, order], names, sfreq=200) == codes[:, order]) > 0.97  # but for ties
+    tokens = trained_encoder.features(eeg, ELECTRODES, pool="none", sfreq=200)
+    close(trained_encoder.features(eeg[:, order], names, pool="none", sfreq=200), tokens[:, order])
 
 
 def test_electrodes_in_any_usual_spelling(trained_classifier, eeg):
     spelt = ["EEG Fp1-REF", "fp2", "O1.", "EEG O2-LE"]
-    expected = trained_classifier.predict_logits(eeg, ELECTRODES)
-    np.testing.assert_array_equal(trained_classifier.predict_logits(eeg, spelt), expected)
-    elsewhere = trained_classifier.predict_logits(eeg, ["C3", "C4", "P3", "P4"])
+    expected = trained_classifier.predict_logits(eeg, ELECTRODES, sfreq=200)
+    np.testing.assert_array_equal(trained_classifier.predict_logits(eeg, spelt, sfreq=200), expected)
+    elsewhere = trained_classifier.predict_logits(eeg, ["C3", "C4", "P3", "P4"], sfreq=200)
     assert np.abs(elsewhere - expected).max() > 1e-4  # well above rounding: the small classifier goes by rhythms
 
 
@@ -108,16 +109,16 @@ def test_other_rates_are_resampled(trained_classifier, rate):
         hertz = np.resize((6, 12), SHAPE[0])[:, None, None]
         return 40 * np.sin(2 * np.pi * hertz * time + phases)
 
-    expected = trained_classifier.predict_logits(rhythms(200), ELECTRODES)
-    found = trained_classifier.predict_logits(rhythms(rate), ELECTRODES, rate=rate)
+    expected = trained_classifier.predict_logits(rhythms(200), ELECTRODES, sfreq=200)
+    found = trained_classifier.predict_logits(rhythms(rate), ELECTRODES, sfreq=rate)
     close(found, expected, 0.1 * np.ptp(expected))
 
 
 def test_codes_and_the_spectra_they_stand_for(trained_tokenizer, eeg):
-    codes = trained_tokenizer.encode(eeg, ELECTRODES)
+    codes = trained_tokenizer.encode(eeg, ELECTRODES, sfreq=200)
     assert codes.shape == SHAPE and codes.dtype == np.int32 and set(codes.flat) <= set(range(CODES))
     assert len(np.unique(codes)) > 2
-    spectra = trained_tokenizer.reconstruct(eeg, ELECTRODES)
+    spectra = trained_tokenizer.reconstruct(eeg, ELECTRODES, sfreq=200)
     for predicted, true in zip(spectra, spectrum(model_units(patches(eeg))), strict=True):
         assert predicted.shape == (*SHAPE, 200)
         true = np.asarray(true).reshape(predicted.shape)
@@ -128,16 +129,18 @@ def test_codes_and_the_spectra_they_stand_for(trained_tokenizer, eeg):
 
 def test_features_by_every_pooling(trained_encoder, trained_classifier, eeg):
     for model in (trained_encoder, trained_classifier):
-        found = {pool: model.features(eeg, ELECTRODES, pool=pool) for pool in ("mean", "class_token", "none")}
+        found = {
+            pool: model.features(eeg, ELECTRODES, pool=pool, sfreq=200) for pool in ("mean", "class_token", "none")
+        }
         assert found["mean"].shape == found["class_token"].shape == (12, 100)
         assert found["none"].shape == (*SHAPE, 100)
         assert not np.allclose(found["mean"], found["class_token"], atol=1e-2)
-        np.testing.assert_array_equal(model.features(eeg, ELECTRODES), found["mean"])
+        np.testing.assert_array_equal(model.features(eeg, ELECTRODES, sfreq=200), found["mean"])
         with refuses("pool is 'max': choose 'mean', 'class_token' or 'none'"):
-            model.features(eeg, ELECTRODES, pool="max")
+            model.features(eeg, ELECTRODES, pool="max", sfreq=200)
     head = trained_classifier.variables["params"]["head"]
     logits = found["mean"] @ head["kernel"] + head["bias"]  # the feature that the head sees
-    close(trained_classifier.predict_logits(eeg, ELECTRODES), logits)
+    close(trained_classifier.predict_logits(eeg, ELECTRODES, sfreq=200), logits)
 
 
 def test_hidden_patches_are_hidden(trained_encoder, eeg):
@@ -147,19 +150,19 @@ def test_hidden_patches_are_hidden(trained_encoder, eeg):
     swapped_hidden, swapped_seen = eeg.copy(), eeg.copy()
     for swapped, electrode in ((swapped_hidden, 1), (swapped_seen, 2)):
         swapped[:, electrode] = np.roll(eeg[:, electrode], 200, axis=-1)
-    logits = trained_encoder.code_logits(eeg, ELECTRODES, mask)
+    logits = trained_encoder.code_logits(eeg, ELECTRODES, mask, sfreq=200)
     assert logits.shape == (*SHAPE, CODES)
-    close(trained_encoder.code_logits(swapped_hidden, ELECTRODES, mask), logits, 1e-4)
-    assert np.abs(trained_encoder.code_logits(swapped_seen, ELECTRODES, mask) - logits).max() > 1e-2
-    nothing = trained_encoder.code_logits(eeg, ELECTRODES, np.zeros(SHAPE, bool))
-    close(trained_encoder.code_logits(eeg, ELECTRODES), nothing)
+    close(trained_encoder.code_logits(swapped_hidden, ELECTRODES, mask, sfreq=200), logits, 1e-4)
+    assert np.abs(trained_encoder.code_logits(swapped_seen, ELECTRODES, mask, sfreq=200) - logits).max() > 1e-2
+    nothing = trained_encoder.code_logits(eeg, ELECTRODES, np.zeros(SHAPE, bool), sfreq=200)
+    close(trained_encoder.code_logits(eeg, ELECTRODES, sfreq=200), nothing)
     assert np.abs(nothing - logits).max() > 1e-2
 
 
 @pytest.mark.parametrize("mask", [np.zeros(SHAPE), np.zeros((12, 4, 3), bool), np.zeros((11, 4, 2), bool), [True]])
 def test_masks_of_another_shape_or_type_are_refused(trained_encoder, eeg, mask):
     with refuses(r"The mask is .*: give booleans \[N, C, A\] = \(12, 4, 2\)"):
-        trained_encoder.code_logits(eeg, ELECTRODES, mask)
+        trained_encoder.code_logits(eeg, ELECTRODES, mask, sfreq=200)
 
 
 BADS = {
@@ -178,25 +181,25 @@ def test_bad_electrodes_take_part_in_nothing(trained_tokenizer, trained_encoder,
     noisy = eeg + np.where(bad[..., None], np.nan, 0).astype(np.float32)
     noisy[0, bad[0], 0] = 1e6
     found = {
-        "codes": trained_tokenizer.encode(noisy, ELECTRODES, bads=bads),
-        "amplitude": trained_tokenizer.reconstruct(noisy, ELECTRODES, bads=bads)[0],
-        "features": trained_encoder.features(noisy, ELECTRODES, bads=bads),
-        "tokens": trained_encoder.features(noisy, ELECTRODES, pool="none", bads=bads),
-        "scores": trained_encoder.code_logits(noisy, ELECTRODES, np.ones(SHAPE, bool), bads=bads),
-        "logits": trained_classifier.predict_logits(noisy, ELECTRODES, bads=bads),
+        "codes": trained_tokenizer.encode(noisy, ELECTRODES, bads=bads, sfreq=200),
+        "amplitude": trained_tokenizer.reconstruct(noisy, ELECTRODES, bads=bads, sfreq=200)[0],
+        "features": trained_encoder.features(noisy, ELECTRODES, bads=bads, sfreq=200),
+        "tokens": trained_encoder.features(noisy, ELECTRODES, pool="none", bads=bads, sfreq=200),
+        "scores": trained_encoder.code_logits(noisy, ELECTRODES, np.ones(SHAPE, bool), bads=bads, sfreq=200),
+        "logits": trained_classifier.predict_logits(noisy, ELECTRODES, bads=bads, sfreq=200),
     }
     assert (found["codes"][bad] == -1).all() and (found["codes"][~bad] >= 0).all()
     for name in ("amplitude", "tokens", "scores"):
         assert np.isnan(found[name][bad]).all() and np.isfinite(found[name][~bad]).all()
     for number, own in enumerate(bad):
         one, names = eeg[number : number + 1, ~own], [e for e, b in zip(ELECTRODES, own, strict=True) if not b]
-        np.testing.assert_array_equal(found["codes"][number][~own], trained_tokenizer.encode(one, names)[0])
-        close(found["amplitude"][number][~own], trained_tokenizer.reconstruct(one, names)[0][0], 1e-4)
-        close(found["features"][number], trained_encoder.features(one, names)[0], 2e-5)
-        close(found["tokens"][number][~own], trained_encoder.features(one, names, pool="none")[0], 2e-5)
-        close(found["logits"][number], trained_classifier.predict_logits(one, names)[0], 2e-5)
+        np.testing.assert_array_equal(found["codes"][number][~own], trained_tokenizer.encode(one, names, sfreq=200)[0])
+        close(found["amplitude"][number][~own], trained_tokenizer.reconstruct(one, names, sfreq=200)[0][0], 1e-4)
+        close(found["features"][number], trained_encoder.features(one, names, sfreq=200)[0], 2e-5)
+        close(found["tokens"][number][~own], trained_encoder.features(one, names, pool="none", sfreq=200)[0], 2e-5)
+        close(found["logits"][number], trained_classifier.predict_logits(one, names, sfreq=200)[0], 2e-5)
         hidden = np.ones((1, len(names), SECONDS), bool)
-        close(found["scores"][number][~own], trained_encoder.code_logits(one, names, hidden)[0], 1e-4)
+        close(found["scores"][number][~own], trained_encoder.code_logits(one, names, hidden, sfreq=200)[0], 1e-4)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,7 @@ def test_bad_electrodes_take_part_in_nothing(trained_tokenizer, trained_encoder,
 )
 def test_bads_that_cannot_be_are_refused(trained_classifier, eeg, bads, sentence):
     with refuses(sentence):
-        trained_classifier.predict_logits(eeg, ELECTRODES, bads=bads)
+        trained_classifier.predict_logits(eeg, ELECTRODES, bads=bads, sfreq=200)
 
 
 def with_value(eeg: np.ndarray, value: float) -> np.ndarray:
@@ -226,39 +229,30 @@ BAD = {
     "integers": (lambda eeg: eeg.astype(np.int16), {}, "int16"),
     "text": (lambda eeg: "file.edf", {}, "give floats"),
     "no windows": (lambda eeg: eeg[:0], {}, "no windows"),
-    "half a second": (lambda eeg: eeg[..., :100], {}, "shorter|whole seconds"),
-    "one and a half": (lambda eeg: eeg[..., :300], {}, "300 samples: give whole seconds"),
+    "half a second": (lambda eeg: eeg[..., :100], {}, "100 samples at 200 Hz .0.5 s., no whole seconds"),
+    "one and a half": (lambda eeg: eeg[..., :300], {}, "300 samples at 200 Hz .1.5 s., no whole seconds"),
     "17 seconds": (lambda eeg: np.tile(eeg, 9)[..., :3400], {}, "17 seconds cannot be used: .* 1 to 16"),
     "a channel less": (lambda eeg: eeg[:, 1:], {}, "3 channels, but 4 electrodes"),
     "an unknown name": (lambda eeg: eeg, {"electrodes": ["FP1", "FP2", "O1", "O3X"]}, "'O3X' is not an electrode"),
     "a bipolar name": (lambda eeg: eeg, {"electrodes": ["FP1", "FP2", "O1", "EEG Fpz-Cz"]}, "bipolar derivation"),
     "a name twice": (lambda eeg: eeg, {"electrodes": ["FP1", "Fp1.", "O1", "O2"]}, "both electrode FP1"),
     "names in one text": (lambda eeg: eeg[:, :3], {"electrodes": "FP1"}, "give a list of names"),
-    "no rate": (lambda eeg: eeg, {"rate": 0}, "rate of 0 Hz"),
+    "no rate": (lambda eeg: eeg, {"sfreq": 0}, "rate of 0 Hz"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_eeg_that_the_models_cannot_take_is_refused(trained_classifier, trained_tokenizer, eeg, name):
     change, options, sentence = BAD[name]
-    options = {"electrodes": ELECTRODES, **options}
+    options = {"electrodes": ELECTRODES, "sfreq": 200, **options}
     for call in (trained_classifier.predict_logits, trained_tokenizer.encode):
         with refuses(sentence):
             call(change(eeg), **options)
 
 
-def test_volts_are_warned_of(trained_classifier, eeg):
-    with pytest.warns(UserWarning, match="it may be in volts"):
-        trained_classifier.predict_logits(eeg * 1e-6, ELECTRODES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        trained_classifier.predict_logits(eeg, ELECTRODES)
-        trained_classifier.predict_logits(0 * eeg, ELECTRODES)  # flat, which is another matter
-
-
 def test_accelerators_may_compute_with_fewer_bits(classifier_run, trained_classifier, eeg):
     model = labram_jax.load(classifier_run, ComputeConfig(dtype="bfloat16"))
-    expected = trained_classifier.predict_logits(eeg, ELECTRODES)
-    found = model.predict_logits(eeg, ELECTRODES)
+    expected = trained_classifier.predict_logits(eeg, ELECTRODES, sfreq=200)
+    found = model.predict_logits(eeg, ELECTRODES, sfreq=200)
     assert found.dtype == np.float32 and not np.array_equal(found, expected)
     close(found, expected, 0.05 * np.ptp(expected))

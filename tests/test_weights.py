@@ -19,7 +19,7 @@ def test_the_three_lines_of_the_documentation(tmp_path, capsys):
     assert "student.norm.weight [100] float32 -> params/norm/scale" in said
     model = labram_jax.load(tmp_path / "model")
     eeg = np.random.default_rng(0).normal(scale=20, size=(2, 3, 400))
-    assert model.features(eeg, ["Fp1", "Cz", "O2"]).shape == (2, 100)
+    assert model.features(eeg, ["Fp1", "Cz", "O2"], sfreq=200).shape == (2, 100)
 
 
 def test_every_form_and_back(tmp_path, capsys):

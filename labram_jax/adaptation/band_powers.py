@@ -8,7 +8,7 @@ from scipy.signal import welch
 
 from labram_jax.config import SAMPLE_RATE
 from labram_jax.data.schema import NO_CLASS
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
@@ -38,7 +38,7 @@ def log_band_powers(eeg: Float[np.ndarray, "N C samples"], rate: float = SAMPLE_
     return np.log(np.stack(powers, axis=-1) + _FLOOR)
 
 
-def shared_electrodes(windows: Sequence[Windows]) -> tuple[str, ...]:
+def shared_electrodes(windows: Sequence[SplitWindows]) -> tuple[str, ...]:
     """Returns the electrodes that every montage with windows has, in the order of the first."""
     montages = [montage.electrodes for own in windows for montage in own.montages]
     shared = tuple(name for name in montages[0] if all(name in montage for montage in montages)) if montages else ()
@@ -48,7 +48,7 @@ def shared_electrodes(windows: Sequence[Windows]) -> tuple[str, ...]:
 
 
 def read_powers(
-    windows: Sequence[Windows], electrodes: tuple[str, ...], most: int | None = None
+    windows: Sequence[SplitWindows], electrodes: tuple[str, ...], most: int | None = None
 ) -> tuple[Float[np.ndarray, "N C 7"], np.ndarray]:
     """Returns log band powers and labels of all windows, or of `most` evenly spread ones; bad electrodes are NaN."""
     total = sum(map(len, windows))

@@ -17,7 +17,7 @@ from labram_jax.configfile import to_dict
 from labram_jax.data import features, pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
-from labram_jax.data.views import Windows, labelled
+from labram_jax.data.views import SplitWindows, labelled
 from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel
 from labram_jax.models.readout import Readout
@@ -91,7 +91,7 @@ class FrozenFeatures:
             raise InputError("A split has no labelled window: prepare the corpus with labels.")
         return Features(self._blocks(numbers), np.concatenate(labels))
 
-    def blocks(self, windows: Sequence[Windows]) -> list[Block]:
+    def blocks(self, windows: Sequence[SplitWindows]) -> list[Block]:
         """Features of all windows of each corpus, in their order."""
         return self._blocks([kept.numbers(own) for kept, own in zip(self._kept, windows, strict=True)])
 
@@ -140,7 +140,7 @@ class FrozenFeatures:
         info = features.info_of(windows, config.data, digest, readout, config.compute.dtype)
         return features.kept_or_read(windows, info, kinds, read, self._say)
 
-    def _read(self, windows: Windows, rows: Sequence[int]) -> features.Parts:
+    def _read(self, windows: SplitWindows, rows: Sequence[int]) -> features.Parts:
         """Yields numbers and features of all windows of a corpus, some at a time."""
         data = _rows(self.config.data, windows, row_devices(self._mesh))
         reading = ReadingStage(dataclasses.replace(self.config, data=data), rows)
@@ -164,7 +164,7 @@ class FrozenFeatures:
             yield from taken(readback.rest())
 
 
-def _rows(data: DataConfig, windows: Windows, devices: int) -> DataConfig:
+def _rows(data: DataConfig, windows: SplitWindows, devices: int) -> DataConfig:
     """`data` with rows of the longest window: over several in longer ones attention would take more."""
     lengths = [montage.patches for montage in windows.montages]
     slots = max(lengths)
@@ -205,7 +205,7 @@ def blocks_of(rows: Mapping[str, np.ndarray], by_electrode: bool) -> list[Block]
     return blocks
 
 
-def power_features(windows: Windows, electrodes: tuple[str, ...]) -> Features:
+def power_features(windows: SplitWindows, electrodes: tuple[str, ...]) -> Features:
     """Log band powers of some electrodes instead, of the same windows in their order; bad electrodes have none."""
     powers, labels = read_powers([windows], electrodes)
     known = np.isfinite(powers)

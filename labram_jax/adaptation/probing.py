@@ -17,7 +17,7 @@ from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfi
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import evaluation_rows, open_corpora, windows_of
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.parallel.processes import told_by_first
 from labram_jax.parallel.sharding import process_rows, row_devices
@@ -39,7 +39,7 @@ class ProbedCorpus:
 
     corpus: Corpus
     stage: FinetuningStage
-    windows: Mapping[str, Windows]
+    windows: Mapping[str, SplitWindows]
     batches: Mapping[str, Callable[[], HostBatches]]
     program: Program
     powers: tuple[str, ...]
@@ -154,7 +154,7 @@ def _probed(config: PretrainingStageConfig, path: str, mesh: Mesh) -> ProbedCorp
     return ProbedCorpus(corpus, stage, windows, batches, program, _shared(windows))
 
 
-def _shared(windows: Mapping[str, Windows]) -> tuple[str, ...]:
+def _shared(windows: Mapping[str, SplitWindows]) -> tuple[str, ...]:
     """The electrodes that all montages have, if there are any."""
     try:
         return shared_electrodes(list(windows.values()))
@@ -162,7 +162,7 @@ def _shared(windows: Mapping[str, Windows]) -> tuple[str, ...]:
         return ()
 
 
-def _batches(windows: Windows, data: DataConfig, rows: np.ndarray) -> Callable[[], HostBatches]:
+def _batches(windows: SplitWindows, data: DataConfig, rows: np.ndarray) -> Callable[[], HostBatches]:
     """One pass over some windows."""
     shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}
     dataset = pipeline.evaluation([windows], rows=rows, **shape)

@@ -13,7 +13,7 @@ from labram_jax.config import DataConfig, FinetuningStageConfig, replace
 from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.splits import with_splits
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
 from labram_jax.evaluation.predict import predictions, probe_predictions
@@ -153,7 +153,7 @@ class Benchmark:
                 made[BASELINE].write(kept)
         return {name: own for name, own in found.items() if len(own) == len(self.folds)}
 
-    def _windows(self, data: DataConfig, split: str) -> Windows:
+    def _windows(self, data: DataConfig, split: str) -> SplitWindows:
         return with_splits(data, self.corpus).windows(split, data.window_seconds, data.stride_seconds)
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Int
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
 from labram_jax.data.schema import CODES_FOLDER, RATE_HZ, file_digest
-from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.views import MontageWindows, SplitWindows
 from labram_jax.data.windows import stride_samples
 from labram_jax.errors import DamageError, InputError, refusal_in
 from labram_jax.jsonfile import built, read_json, write_json
@@ -91,7 +91,7 @@ class KeptCodes:
         """Where these codes grow until they are whole."""
         return self.folder.with_name(self.folder.name + _PARTIAL)
 
-    def attach(self, windows: Windows) -> Windows:
+    def attach(self, windows: SplitWindows) -> SplitWindows:
         """The windows with their codes; raises InputError where a file is missing or damaged."""
         return windows.with_codes([self._of(windows.split, montage) for montage in windows.montages])
 

@@ -22,7 +22,7 @@ from labram_jax.data.schema import (
 )
 from labram_jax.data.signal import Signal
 from labram_jax.data.tables import Tables
-from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.views import MontageWindows, SplitWindows
 from labram_jax.data.windows import WindowIndex, default_seconds
 from labram_jax.errors import DamageError, InputError, refusal_in
 from labram_jax.montage import electrode_ids
@@ -101,7 +101,7 @@ class Corpus:
         lengths = tfds.builder_from_directory(directory).info.splits[SIGNAL].shard_lengths
         return Signal(_shards(directory, len(lengths)), lengths, len(montage.electrodes), self.info.dtype)
 
-    def windows(self, split: str, seconds: int | None = 4, stride: float | None = None) -> Windows:
+    def windows(self, split: str, seconds: int | None = 4, stride: float | None = None) -> SplitWindows:
         """Returns the windows of a split: a sequence (length, index, iteration) of `Window`s.
 
         Args:
@@ -123,7 +123,7 @@ class Corpus:
             if len(index):
                 directory = self.path / montage.name
                 montages.append(MontageWindows(directory, montage.electrodes, self.signal(montage), index))
-        return Windows(self, split, montages, indices)
+        return SplitWindows(self, split, montages, indices)
 
     def window_seconds(self, montage: MontageInfo) -> int:
         """Returns the window length of the corpus' protocol, or that which makes about 256 patches."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from labram_jax.data.signal import Signal, Stretch, read_all
-from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.views import MontageWindows, SplitWindows
 from labram_jax.errors import DamageError
 
 # The arrays of a row that have a place for each window, and not for each slot.
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 class WholeWindows:
     """Reads windows into rows; of `windows`, the share `damaged_share` may be damaged, whose places stay empty."""
 
-    def __init__(self, windows: Sequence[Windows], damaged_share: float):
+    def __init__(self, windows: Sequence[SplitWindows], damaged_share: float):
         self._total, self._share = sum(map(len, windows)), damaged_share
         self._damaged: set[tuple[str, str, float]] = set()  # folder, recording, start of the window
         self._lock = threading.Lock()

@@ -26,7 +26,7 @@ from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
 from labram_jax.data.remote import cache_folder
 from labram_jax.data.schema import FEATURES_FOLDER, SPLITS, file_digest
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import DamageError, InputError, sentence_of
 from labram_jax.jsonfile import built, read_json, write_json
 from labram_jax.lock import held
@@ -85,7 +85,7 @@ class WindowFeatures:
 
     def __init__(
         self,
-        windows: Windows,
+        windows: SplitWindows,
         folder: Path,
         there: Bool[np.ndarray, "N"] | None = None,
         temporary: tempfile.TemporaryDirectory | None = None,
@@ -94,7 +94,7 @@ class WindowFeatures:
         self.arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
         self.there = np.ones(len(windows), bool) if there is None else there
 
-    def numbers(self, windows: Windows) -> Int64[np.ndarray, "N"]:
+    def numbers(self, windows: SplitWindows) -> Int64[np.ndarray, "N"]:
         """Which lines of the arrays are those of some windows of the corpus, cut to the same length and stride."""
         known, firsts, first = {}, {}, 0
         for own in self._windows.montages:
@@ -110,14 +110,14 @@ class WindowFeatures:
         return np.concatenate(found)
 
 
-def all_windows(corpus: Corpus, data: DataConfig) -> Windows:
+def all_windows(corpus: Corpus, data: DataConfig) -> SplitWindows:
     """The windows of all splits of a corpus (as `data` makes them), in the order of the tables."""
     spans = corpus.tables.spans.assign(split=SPLITS[0])
     whole = dataclasses.replace(corpus, tables=dataclasses.replace(corpus.tables, spans=spans))
     return whole.windows(SPLITS[0], data.window_seconds, data.stride_seconds)
 
 
-def info_of(windows: Windows, data: DataConfig, encoder: str, readout: str, dtype: str) -> FeaturesInfo:
+def info_of(windows: SplitWindows, data: DataConfig, encoder: str, readout: str, dtype: str) -> FeaturesInfo:
     """What the features of these windows, which are all of a corpus, are features of."""
     corpus = windows.corpus
     shapes = window_shapes(corpus, data.window_seconds, data.stride_seconds)
@@ -125,7 +125,7 @@ def info_of(windows: Windows, data: DataConfig, encoder: str, readout: str, dtyp
 
 
 def kept_or_read(
-    windows: Windows, info: FeaturesInfo, kinds: Kinds, read: Callable[[], Parts], say: Callable[[str], None]
+    windows: SplitWindows, info: FeaturesInfo, kinds: Kinds, read: Callable[[], Parts], say: Callable[[str], None]
 ) -> WindowFeatures:
     """The features of all windows of a corpus: those that are kept, else what `read` gives, which is kept then.
 
@@ -165,7 +165,7 @@ def kept_or_read(
         return WindowFeatures(windows, folder)
 
 
-def read_alone(windows: Windows, kinds: Kinds, read: Callable[[], Parts]) -> WindowFeatures:
+def read_alone(windows: SplitWindows, kinds: Kinds, read: Callable[[], Parts]) -> WindowFeatures:
     """What `read` gives of all windows of a corpus, in a folder that goes with this process."""
     temporary = tempfile.TemporaryDirectory(prefix=_TEMPORARY)
     there = _write(Path(temporary.name), len(windows), kinds, read())

@@ -34,7 +34,7 @@ from labram_jax.data.damage import Reading, WholeWindows
 from labram_jax.data.packing import EvaluationRows, Placement, TrainingRows
 from labram_jax.data.schema import NO_CLASS, SAMPLES, CorpusInfo
 from labram_jax.data.signal import FILES_AT_A_TIME, Stretch
-from labram_jax.data.views import MontageWindows, Windows
+from labram_jax.data.views import MontageWindows, SplitWindows
 from labram_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
@@ -62,7 +62,7 @@ class Source:
 
 
 def training_rows(
-    windows: Sequence[Windows], *, weights: Sequence[float] = (), patch_slots: int, segments: int, seed: int
+    windows: Sequence[SplitWindows], *, weights: Sequence[float] = (), patch_slots: int, segments: int, seed: int
 ) -> TrainingRows:
     """Returns the rows that `training` with the same arguments goes through; they know their padding share.
 
@@ -73,7 +73,7 @@ def training_rows(
 
 
 def training(
-    windows: Sequence[Windows],
+    windows: Sequence[SplitWindows],
     *,
     weights: Sequence[float] = (),
     batch_rows: int,
@@ -101,7 +101,7 @@ def training(
 
 
 def evaluation(
-    windows: Sequence[Windows],
+    windows: Sequence[SplitWindows],
     *,
     batch_rows: int,
     patch_slots: int,
@@ -163,7 +163,7 @@ class _Assembler:
 
     def __init__(
         self,
-        windows: Sequence[Windows],
+        windows: Sequence[SplitWindows],
         sources: Sequence[Source],
         patch_slots: int,
         segments: int,
@@ -245,7 +245,7 @@ class _Assembler:
         return windows.stretch(place, good, row["microvolts"][slots].reshape(-1, windows.index.samples))
 
 
-def _sources(windows: Sequence[Windows], patch_slots: int) -> list[Source]:
+def _sources(windows: Sequence[SplitWindows], patch_slots: int) -> list[Source]:
     sources = []
     for number, own in enumerate(windows):
         first = 0
@@ -267,12 +267,12 @@ def _sources(windows: Sequence[Windows], patch_slots: int) -> list[Source]:
     return sources
 
 
-def _named(windows: Windows) -> str:
+def _named(windows: SplitWindows) -> str:
     return f"{windows.corpus.path} ({windows.split})"
 
 
 def _training_rows(
-    windows: Sequence[Windows],
+    windows: Sequence[SplitWindows],
     sources: Sequence[Source],
     weights: Sequence[float],
     patch_slots: int,

@@ -13,7 +13,7 @@ from labram_jax.data.codes import KeptCodes, find_codes, window_shapes
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.packing import TrainingRows, batches_per_epoch
 from labram_jax.data.splits import check_subjects, with_splits
-from labram_jax.data.views import Windows, labelled
+from labram_jax.data.views import SplitWindows, labelled
 from labram_jax.errors import InputError
 
 # Share of the patch slots from which on a run says how to waste less.
@@ -28,7 +28,7 @@ def open_corpora(data: DataConfig) -> list[Corpus]:
     return [with_splits(data, corpus) for corpus in corpora]
 
 
-def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[Windows]:
+def windows_of(data: DataConfig, corpora: Sequence[Corpus], split: str) -> list[SplitWindows]:
     """The windows of each corpus in a split, at the length and stride that the configuration asks for."""
     return [corpus.windows(split, data.window_seconds, data.stride_seconds) for corpus in corpora]
 
@@ -49,7 +49,7 @@ def codes_for(
     return kept, None
 
 
-def evaluation_rows(data: DataConfig, windows: Sequence[Windows], devices: int) -> DataConfig:
+def evaluation_rows(data: DataConfig, windows: Sequence[SplitWindows], devices: int) -> DataConfig:
     """`data` with rows that hold the longest window and as many short ones as go in, at least 16 over all devices."""
     lengths = [montage.patches for own in windows for montage in own.montages]
     slots = max(256, max(lengths))
@@ -72,7 +72,7 @@ def _occupancy(rows: TrainingRows) -> str:
     return f"{note}: {shape} would leave {tighter.padding:.1%}"
 
 
-def _counts(windows: Sequence[Windows], data: DataConfig) -> str:
+def _counts(windows: Sequence[SplitWindows], data: DataConfig) -> str:
     """What a user should know of which windows there are, and which were left out."""
     lengths = sorted({montage.seconds for own in windows for montage in own.montages})
     length = " or ".join(f"{seconds} s" for seconds in lengths)
@@ -174,6 +174,6 @@ class BatchReader:
         return lambda: pipeline.batches(dataset, 0, self.data.threads, self.data.prefetch)
 
 
-def _attached(codes: Sequence[KeptCodes], windows: Sequence[Windows]) -> Sequence[Windows]:
+def _attached(codes: Sequence[KeptCodes], windows: Sequence[SplitWindows]) -> Sequence[SplitWindows]:
     """The windows of each corpus with their codes, if there are codes."""
     return [kept.attach(own) for kept, own in zip(codes, windows, strict=True)] if codes else windows

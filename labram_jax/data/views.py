@@ -119,7 +119,7 @@ class MontageWindows(Sequence):
         )
 
 
-class Windows(Sequence):
+class SplitWindows(Sequence):
     """The windows of a split of a corpus at one length and stride: montage by montage, a sequence of `Window`s.
 
     `montages` has those of each montage that has any; `corpus` and `split` say whose they are. `dropped` counts the
@@ -135,11 +135,11 @@ class Windows(Sequence):
         self.bad_electrodes = sum((index.bad_electrodes for index in indices), Counter())
         self._ends = np.cumsum([len(own) for own in montages], dtype=np.int64)
 
-    def only(self, montage: MontageWindows) -> "Windows":
+    def only(self, montage: MontageWindows) -> "SplitWindows":
         """The windows of one of its montages."""
-        return Windows(self.corpus, self.split, [montage], [montage.index])
+        return SplitWindows(self.corpus, self.split, [montage], [montage.index])
 
-    def by_class(self) -> "Windows":
+    def by_class(self) -> "SplitWindows":
         """The labelled windows montage by montage and class by class, drawn so that all classes come equally often.
 
         Raises InputError where the corpus has no classes.
@@ -156,9 +156,9 @@ class Windows(Sequence):
             for label in range(len(counts))
             if len(part := own.index.of_class(label))
         ]
-        return Windows(self.corpus, self.split, montages, self.indices)
+        return SplitWindows(self.corpus, self.split, montages, self.indices)
 
-    def labelled_sample(self, most: int, seed: int, most_subjects: int | None = None) -> "Windows":
+    def labelled_sample(self, most: int, seed: int, most_subjects: int | None = None) -> "SplitWindows":
         """At most `most` of the windows that have a label, drawn without replacement by the seed, in their order.
 
         Those of at most `most_subjects`, if that is given, who are drawn first.
@@ -178,19 +178,19 @@ class Windows(Sequence):
             part = own.index.only(numbers[(numbers >= first) & (numbers < first + len(own))] - first)
             if len(part):
                 montages.append(MontageWindows(own.directory, own.electrodes, own.signal, part))
-        return Windows(self.corpus, self.split, montages, self.indices)
+        return SplitWindows(self.corpus, self.split, montages, self.indices)
 
     def labels(self) -> np.ndarray:
         """Labels of all windows, in order: class indices (-1: none), or vectors (NaN: none)."""
         return np.concatenate([own.index.window_labels() for own in self.montages])
 
-    def with_codes(self, codes: Sequence["WindowCodes"]) -> "Windows":
+    def with_codes(self, codes: Sequence["WindowCodes"]) -> "SplitWindows":
         """The same windows with the codes of each montage's."""
         montages = [
             MontageWindows(own.directory, own.electrodes, own.signal, own.index, kept)
             for own, kept in zip(self.montages, codes, strict=True)
         ]
-        return Windows(self.corpus, self.split, montages, self.indices)
+        return SplitWindows(self.corpus, self.split, montages, self.indices)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

@@ -66,6 +66,7 @@ class WindowIndex:
       split: whose spans count.
       seconds: length of a window, 1 to 16.
       stride_seconds: from the start of one window to the next; None is the window's length.
+      long: allow more than 16 s, for windows that are split before a model sees them.
 
     Attributes:
       dropped: windows left out, by reason.
@@ -83,8 +84,9 @@ class WindowIndex:
         split: str,
         seconds: int,
         stride_seconds: float | None = None,
+        long: bool = False,
     ):
-        self.seconds = check_seconds(seconds)
+        self.seconds = check_seconds(seconds, np.inf if long else MAX_SECONDS)
         self.samples, self.stride = self.seconds * RATE_HZ, stride_samples(self.seconds, stride_seconds)
         self.dropped: Counter[str] = Counter()
         self.bad_electrodes: Counter[str] = Counter()

@@ -23,7 +23,7 @@ from labram_jax.configfile import from_dict
 from labram_jax.convert.source import is_foreign
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
-from labram_jax.data.views import Windows, labelled
+from labram_jax.data.views import SplitWindows, labelled
 from labram_jax.errors import InputError, sentence_of
 from labram_jax.evaluation.evaluate import BASELINE
 from labram_jax.evaluation.examine import Part, Splits, examine, factors_of
@@ -123,7 +123,7 @@ def _classifier(checkpoint: str | Path, model: object) -> ClassifierConfig:
 
 def _drawn(
     probe: FinetuningStageConfig, corpus: Corpus, most_windows: int, most_subjects: int, seed: int
-) -> tuple[dict[str, Windows], dict[str, str]]:
+) -> tuple[dict[str, SplitWindows], dict[str, str]]:
     """The windows of each split that are read, where there are any, and what to tell of them."""
     drawn, told = {}, {}
     for split in Splits._fields:
@@ -150,7 +150,7 @@ def _features(
     probe: FinetuningStageConfig,
     params: Mapping[str, PyTree],
     readouts: Sequence[str],
-    drawn: Mapping[str, Windows],
+    drawn: Mapping[str, SplitWindows],
 ) -> tuple[Kinds, list[str]]:
     """All kinds of features of the windows, and why some are not there."""
     windows, kinds = list(drawn.values()), {}
@@ -181,7 +181,9 @@ def _features(
     return kinds, []
 
 
-def _splits(probe: FinetuningStageConfig, drawn: Mapping[str, Windows], features: Mapping[str, Features]) -> Splits:
+def _splits(
+    probe: FinetuningStageConfig, drawn: Mapping[str, SplitWindows], features: Mapping[str, Features]
+) -> Splits:
     classes = None if probe.model.task == "regression" else len(probe.model.classes)
     return Splits(
         **{
@@ -218,7 +220,7 @@ def _probed_by(probe: FinetuningStageConfig, splits: Splits) -> tuple[Finetuning
     return FinetuningStage(probe, None).selecting_on(splits.validation.features.labels)
 
 
-def _chance(probe: FinetuningStageConfig, test: Part, train: Windows) -> dict[str, float]:
+def _chance(probe: FinetuningStageConfig, test: Part, train: SplitWindows) -> dict[str, float]:
     """Scores of what training windows say without any features, on the test windows."""
     task = task_of(probe)
     table = PredictionTable.of(

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from labram_jax import metrics
 from labram_jax.adaptation.band_powers import read_powers, shared_electrodes
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
 
@@ -44,7 +44,7 @@ class BandPowers:
     present: Int[np.ndarray, "present"]
     model: Pipeline
 
-    def predict(self, windows: Sequence[Windows]) -> PredictionTable:
+    def predict(self, windows: Sequence[SplitWindows]) -> PredictionTable:
         """The predictions for all windows of a split, in the order of `predictions.listed`."""
         powers, _ = read_powers(windows, self.electrodes)
         return self.table(powers.reshape(len(powers), -1), listed(windows))
@@ -70,9 +70,9 @@ def _pipeline(task: metrics.Task, strength: float) -> Pipeline:
 
 
 def fit_band_powers(
-    train: Sequence[Windows],
-    validation: Sequence[Windows],
-    others: Sequence[Windows],
+    train: Sequence[SplitWindows],
+    validation: Sequence[SplitWindows],
+    others: Sequence[SplitWindows],
     task: metrics.Task,
     classes: tuple[str, ...],
 ) -> BandPowers:
@@ -103,7 +103,7 @@ def fit_band_powers(
     return fitted[0] if len(fitted) == 1 else _best(fitted, validation, task)
 
 
-def _best(fitted: Sequence[BandPowers], validation: Sequence[Windows], task: metrics.Task) -> BandPowers:
+def _best(fitted: Sequence[BandPowers], validation: Sequence[SplitWindows], task: metrics.Task) -> BandPowers:
     """The first of those with the best score on the validation windows; the usual one where none has a score."""
     powers, _ = read_powers(validation, fitted[0].electrodes)
     features, places = powers.reshape(len(powers), -1), listed(validation)

@@ -1,24 +1,18 @@
 """Features of a corpus or of a single recording, as arrays in one .npz file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool
 
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.remote import is_address
-from labram_jax.data.schema import CORPUS_FILE, EXCLUDED_COLUMNS, PIECE_COLUMNS, SPAN_COLUMNS, CorpusInfo
-from labram_jax.data.tables import Tables
-from labram_jax.data.windows import WindowIndex, default_seconds
+from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 from labram_jax.evaluation.heldout import CHUNK, chunks
-from labram_jax.inference import Eeg, Model, Pooling, Tokenizer, load
+from labram_jax.inference import Model, Pooling, Tokenizer, load
 from labram_jax.progress import Progress
-
-if TYPE_CHECKING:
-    from data_prep.cleaning.clean import CleanRecording
+from labram_jax.windows import Windows
+from labram_jax.windows.recordings import cut
 
 
 def embed(
@@ -55,12 +49,8 @@ def embed(
     return {name: array.shape for name, array in arrays.items()}
 
 
-def _features(
-    model: Model, eeg: Eeg, electrodes: tuple[str, ...], pool: Pooling, bad: Bool[np.ndarray, "N C"]
-) -> np.ndarray:
-    if isinstance(model, Tokenizer):
-        return model.encode(eeg, electrodes, bads=bad)
-    return model.features(eeg, electrodes, pool=pool, bads=bad)
+def _features(model: Model, windows: Windows, pool: Pooling) -> np.ndarray:
+    return model.encode(windows) if isinstance(model, Tokenizer) else model.features(windows, pool=pool)
 
 
 def _corpus(
@@ -78,7 +68,7 @@ def _corpus(
             for chunk in chunks(montage):
                 eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
                 found = columns.setdefault(name, {})
-                found.setdefault("features", []).extend(_features(model, eeg, montage.electrodes, pool, bad))
+                found.setdefault("features", []).extend(_features(model, Windows(eeg, montage.electrodes, bad), pool))
                 found.setdefault("split", []).extend([split] * len(chunk))
                 for field in ("bad", "subject", "recording", "start_seconds", "label"):
                     found.setdefault(field, []).extend(getattr(window, field) for window in chunk)
@@ -99,50 +89,20 @@ def _recording(
     notch: float | None,
 ) -> dict[str, np.ndarray]:
     # MNE takes a while to import, and a corpus does not need it.
-    from data_prep.cleaning.clean import clean
     from data_prep.readers.bids import open_bids
     from data_prep.recipe import Filters, Recipe
 
-    reader = open_bids(path)
-    cleaned = clean(reader, Recipe(filters=Filters(notch=notch), dtype="float32"))
-    seconds = default_seconds(len(cleaned.electrodes)) if window_seconds is None else window_seconds
-    excluded = [(path.name, at, at + lasting, text) for at, lasting, text in reader.header.excluded]
-    index = _index(path.name, cleaned, excluded, seconds, stride_seconds)
-    if not len(index):
-        causes = ", ".join(f"{reason} {count}" for reason, count in index.dropped.items())
-        why = f"all were left out ({causes})" if causes else f"it lasts {cleaned.seconds:.1f} s; give --window-seconds"
-        raise InputError(f"{path} has no window of {seconds} s that can be used: {why}.")
-    places = [index.place(number) for number in range(len(index))]
-    nothing = np.zeros(len(cleaned.electrodes), bool)
-    bad = np.stack([nothing if (own := index.bad(place)) is None else own for place in places])
-    features = []
-    for start in range(0, len(places), CHUNK):  # overlapping windows together may be much more than the recording
+    recipe = Recipe(filters=Filters(notch=notch), dtype="float32")
+    found = cut(open_bids(path), recipe, path.name, window_seconds, stride_seconds)
+    bad, electrodes, features = found.bads, found.electrodes, []
+    for start in range(0, len(bad), CHUNK):  # overlapping windows together may be much more than the recording
         own = slice(start, start + CHUNK)
-        eeg = np.stack([cleaned.pieces[p.piece].eeg[:, p.start : p.start + index.samples] for p in places[own]])
-        features.append(_features(model, eeg, cleaned.electrodes, pool, bad[own]))
-    name = f"{len(cleaned.electrodes)}ch"
+        features.append(_features(model, Windows(found.eeg(own), electrodes, bad[own]), pool))
+    name = f"{len(electrodes)}ch"
     return {
         f"{name}/features": np.concatenate(features),
-        f"{name}/electrodes": np.asarray(cleaned.electrodes),
+        f"{name}/electrodes": np.asarray(electrodes),
         f"{name}/bad": bad,
-        f"{name}/recording": np.asarray([path.name] * len(places)),
-        f"{name}/start_seconds": np.asarray([index.start_seconds(place) for place in places]),
+        f"{name}/recording": np.asarray([path.name] * len(bad)),
+        f"{name}/start_seconds": found.start_seconds,
     }
-
-
-def _index(
-    name: str, cleaned: "CleanRecording", excluded: list[tuple], seconds: int, stride_seconds: float | None
-) -> WindowIndex:
-    """The windows that a corpus of this one recording would have."""
-    first_seconds = np.cumsum([0, *(len(piece.quality) for piece in cleaned.pieces)])
-    pieces = [
-        ("all", name, name, piece.start_seconds, piece.eeg.shape[1], 0, first_second)
-        for piece, first_second in zip(cleaned.pieces, first_seconds, strict=False)
-    ]
-    tables = Tables(
-        pd.DataFrame(pieces, columns=PIECE_COLUMNS),
-        pd.DataFrame([(name, name, "test", 0.0, np.nan)], columns=SPAN_COLUMNS),
-        pd.DataFrame(excluded, columns=EXCLUDED_COLUMNS),
-    )
-    quality = np.concatenate([piece.quality for piece in cleaned.pieces])
-    return WindowIndex("all", CorpusInfo(name, ()), tables, quality, "test", seconds, stride_seconds)

@@ -20,7 +20,7 @@ from labram_jax.config import (
 from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError, sentence_of
 from labram_jax.evaluation import references
 from labram_jax.evaluation.baseline import fit_band_powers
@@ -154,9 +154,9 @@ def evaluate_seeds(
 
 def stand_beside(
     own: PredictionTable,
-    windows: Sequence[Windows],
-    train: Sequence[Windows],
-    validation: Sequence[Windows],
+    windows: Sequence[SplitWindows],
+    train: Sequence[SplitWindows],
+    validation: Sequence[SplitWindows],
     names: Sequence[str],
 ) -> tuple[dict[str, PredictionTable], list[str]]:
     """What stands beside a model's predictions for `windows`, made of the windows `train`; `names` are those wanted.
@@ -181,9 +181,9 @@ def stand_beside(
 def _classifier_tables(
     config: FinetuningStageConfig | ClassifierConfig,
     variables: Mapping,
-    windows: Windows,
-    train: Sequence[Windows],
-    validation: Sequence[Windows],
+    windows: SplitWindows,
+    train: Sequence[SplitWindows],
+    validation: Sequence[SplitWindows],
     baseline: bool,
 ) -> tuple[dict[str, PredictionTable], list[str]]:
     own = predictions(config, variables, [windows])
@@ -192,7 +192,12 @@ def _classifier_tables(
 
 
 def _self_supervised(
-    checkpoint: str | Path, config: object, variables: Mapping, windows: Windows, train: Sequence[Windows], seed: int
+    checkpoint: str | Path,
+    config: object,
+    variables: Mapping,
+    windows: SplitWindows,
+    train: Sequence[SplitWindows],
+    seed: int,
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Scores of a tokenizer or an encoder beside what is reached without it, and a note on what that is."""
     if not isinstance(config, StageConfig):
@@ -246,7 +251,7 @@ def _leave_in_run(run: Path, split: str, evaluation: Evaluation) -> None:
             evaluation.tables[name].write(run / f"{stem}-{split}.npz")
 
 
-def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
+def _windows(data: DataConfig, corpus: Corpus, split: str) -> SplitWindows:
     (windows,) = windows_of(data, [corpus], split)
     if not len(windows):
         raise InputError(
@@ -256,6 +261,6 @@ def _windows(data: DataConfig, corpus: Corpus, split: str) -> Windows:
     return windows
 
 
-def _title(checkpoint: str | Path, windows: Windows) -> str:
+def _title(checkpoint: str | Path, windows: SplitWindows) -> str:
     lengths = " or ".join(f"{seconds} s" for seconds in sorted({montage.seconds for montage in windows.montages}))
     return f"{checkpoint} on {len(windows):,} windows of {lengths} of {windows.corpus.told(windows.split)}"

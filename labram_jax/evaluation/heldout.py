@@ -10,7 +10,7 @@ from labram_jax.adaptation.band_powers import evenly_spread
 from labram_jax.config import DataConfig
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
-from labram_jax.data.views import MontageWindows, Window, Windows
+from labram_jax.data.views import MontageWindows, SplitWindows, Window
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
@@ -29,7 +29,7 @@ class WindowSet:
     bad: Bool[np.ndarray, "N C"]
 
 
-def held_out_windows(data: DataConfig, corpora: Sequence[Corpus]) -> tuple[str, list[Windows]]:
+def held_out_windows(data: DataConfig, corpora: Sequence[Corpus]) -> tuple[str, list[SplitWindows]]:
     """Names the split to look at, validation, else test, and returns its windows; InputError where both are empty."""
     for split in (data.validation_split, data.test_split):
         if split and any(map(len, windows := windows_of(data, corpora, split))):
@@ -43,7 +43,7 @@ def chunks(montage: MontageWindows) -> Iterator[list[Window]]:
         yield montage.read(range(start, min(start + CHUNK, len(montage))))
 
 
-def sample(windows: Sequence[Windows], most: int) -> Iterator[WindowSet]:
+def sample(windows: Sequence[SplitWindows], most: int) -> Iterator[WindowSet]:
     """Yields at most `most` evenly spread windows of each montage of each corpus."""
     for own in windows:
         for montage in own.montages:
@@ -52,7 +52,7 @@ def sample(windows: Sequence[Windows], most: int) -> Iterator[WindowSet]:
             yield WindowSet(name, montage.electrodes, *_stacked(found))
 
 
-def drawn(windows: Sequence[Windows], most: int, seed: int) -> Iterator[WindowSet]:
+def drawn(windows: Sequence[SplitWindows], most: int, seed: int) -> Iterator[WindowSet]:
     """Yields `most` windows of some corpora, drawn without replacement, or all if there are no more, in their order.
 
     A few at a time, so that memory does not grow with their number.

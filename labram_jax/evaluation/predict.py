@@ -17,7 +17,7 @@ from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import evaluation_rows
 from labram_jax.data.splits import with_splits
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.parallel.sharding import make_mesh
@@ -65,7 +65,7 @@ def predict(
 
 
 def predictions(
-    config: FinetuningStageConfig | ClassifierConfig, variables: Mapping[str, PyTree], windows: Sequence[Windows]
+    config: FinetuningStageConfig | ClassifierConfig, variables: Mapping[str, PyTree], windows: Sequence[SplitWindows]
 ) -> PredictionTable:
     """The predictions for all windows, in the order of `predictions.listed`, computed as the stage computes them.
 
@@ -79,7 +79,7 @@ def predictions(
 
 
 def probe_predictions(
-    config: FinetuningStageConfig, variables: Mapping[str, PyTree], windows: Windows
+    config: FinetuningStageConfig, variables: Mapping[str, PyTree], windows: SplitWindows
 ) -> PredictionTable:
     """The same of a probe for windows that its configuration asks for, by kept features of its encoder.
 
@@ -93,14 +93,14 @@ def probe_predictions(
     return _table(config, outputs, [windows])
 
 
-def _table(config: FinetuningStageConfig, logits: np.ndarray, windows: Sequence[Windows]) -> PredictionTable:
+def _table(config: FinetuningStageConfig, logits: np.ndarray, windows: Sequence[SplitWindows]) -> PredictionTable:
     """Predictions by the logits of all windows, in order."""
     names = config.model.classes or windows[0].corpus.classes or ()
     outputs = metrics.probabilities_of(logits, task_of(config))
     return PredictionTable.of(listed(windows), outputs, task_of(config), names)
 
 
-def for_evaluation(config: StageConfig, windows: Sequence[Windows]) -> Any:
+def for_evaluation(config: StageConfig, windows: Sequence[SplitWindows]) -> Any:
     """A stage's configuration with rows for these windows, whole, on the devices of this process."""
     data = evaluation_rows(DataConfig(), windows, jax.local_device_count())
     data = dataclasses.replace(data, corpora=tuple(dict.fromkeys(own.corpus.address for own in windows)))
@@ -108,7 +108,9 @@ def for_evaluation(config: StageConfig, windows: Sequence[Windows]) -> Any:
     return dataclasses.replace(config, data=data, optimizer=optimizer)
 
 
-def collected(stage: Stage, variables: Mapping[str, PyTree], windows: Sequence[Windows], masked=False) -> Statistics:
+def collected(
+    stage: Stage, variables: Mapping[str, PyTree], windows: Sequence[SplitWindows], masked=False
+) -> Statistics:
     """What the stage's evaluation finds in all windows; none is left out."""
     data = stage.config.data
     shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}

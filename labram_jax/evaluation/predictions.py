@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from labram_jax import metrics
 from labram_jax.data.schema import NO_CLASS
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import DamageError, InputError, refusal_in
 
 # Beside label and outputs: where a window is. `start_seconds` counts from the start of its recording.
@@ -146,7 +146,7 @@ class PredictionTable:
         return [name for name in self.frame if name.startswith((_PROBABILITY, _PREDICTION))]
 
 
-def listed(windows: Sequence[Windows]) -> pd.DataFrame:
+def listed(windows: Sequence[SplitWindows]) -> pd.DataFrame:
     """Returns `PLACES` and labels of all windows, corpus by corpus and montage by montage: the order of window ids.
 
     Raises InputError where there are none.

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from labram_jax.config import PATCH_SAMPLES
 from labram_jax.data.stream import patches
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.heldout import WindowSet, drawn
 from labram_jax.evaluation.predictions import PredictionTable, listed
@@ -21,6 +21,7 @@ from labram_jax.inference import Tokenizer
 from labram_jax.models.patches import model_units
 from labram_jax.models.spectrum import spectral_targets
 from labram_jax.montage import ELECTRODES, electrode_ids
+from labram_jax.windows import Windows
 
 MOST_WINDOWS = 2000
 MEAN, MEAN_BY_ELECTRODE = "mean spectrum", "mean spectrum of each electrode"
@@ -78,7 +79,7 @@ def code_counts(tokenizer: Tokenizer, windows: Iterable[WindowSet]) -> Int[np.nd
     """Counts the codes of the patches of good electrodes, by row of the electrode embedding."""
     counts = np.zeros((_ROWS, tokenizer.config.quantizer.codes), np.int64)
     for own in windows:
-        codes = tokenizer.encode(own.eeg, own.electrodes, bads=own.bad)
+        codes = tokenizer.encode(Windows(own.eeg, own.electrodes, own.bad))
         rows = np.broadcast_to(np.array(electrode_ids(own.electrodes))[:, None], codes.shape)
         np.add.at(counts, (rows[codes >= 0], codes[codes >= 0]), 1)
     return counts
@@ -102,7 +103,7 @@ def frequency_references(train: Int[np.ndarray, "E K"], own: Int[np.ndarray, "E 
     return found
 
 
-def chance(table: PredictionTable, train: Sequence[Windows]) -> PredictionTable:
+def chance(table: PredictionTable, train: Sequence[SplitWindows]) -> PredictionTable:
     """Returns what to say of the same rows without EEG: how often each class occurs in training, or the mean target.
 
     Raises InputError where no training window has a label.
@@ -113,7 +114,7 @@ def chance(table: PredictionTable, train: Sequence[Windows]) -> PredictionTable:
     return table.with_outputs(np.broadcast_to(labels.mean(axis=0), outputs.shape))
 
 
-def sample_of(train: Sequence[Windows], seed: int) -> tuple[Iterable[WindowSet], str]:
+def sample_of(train: Sequence[SplitWindows], seed: int) -> tuple[Iterable[WindowSet], str]:
     """Returns at most 2,000 training windows and how they are to be called; InputError where there are none."""
     total = sum(map(len, train))
     if not total:

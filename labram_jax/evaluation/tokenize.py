@@ -17,7 +17,7 @@ from labram_jax.data.digest import corpus_digest
 from labram_jax.data.reader import evaluation_rows
 from labram_jax.data.remote import is_address
 from labram_jax.data.schema import CODES_FOLDER
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.lock import held
 from labram_jax.parallel.sharding import make_mesh, put_batch
@@ -67,7 +67,7 @@ def tokenize(
     return f"{kept} are kept in {kept.folder} ({size / 1e6:.1f} MB){elsewhere if is_address(corpus) else ''}"
 
 
-def _keep(kept: codes.KeptCodes, windows: Sequence[Windows], variables: dict, config: TokenizerConfig) -> None:
+def _keep(kept: codes.KeptCodes, windows: Sequence[SplitWindows], variables: dict, config: TokenizerConfig) -> None:
     """Labels what is not labelled yet, and puts all in place."""
     data = evaluation_rows(DataConfig(), windows, jax.local_device_count())
     compute = ComputeConfig(dtype=kept.info.dtype)
@@ -89,7 +89,7 @@ def _keep(kept: codes.KeptCodes, windows: Sequence[Windows], variables: dict, co
 def _write(
     path: Path,
     dtype: type[np.signedinteger],
-    windows: Windows,
+    windows: SplitWindows,
     labelled: Iterator[Int[np.ndarray, " patches"]],
     progress: Progress,
 ) -> None:
@@ -107,7 +107,7 @@ def _write(
     part.rename(path)
 
 
-def _labelled(program: Program, model: tuple, windows: Windows) -> Iterator[Int[np.ndarray, " patches"]]:
+def _labelled(program: Program, model: tuple, windows: SplitWindows) -> Iterator[Int[np.ndarray, " patches"]]:
     """The codes of the good electrodes' patches of every window, in order."""
     data, readback = program.stage.config.data, Readback()
     shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}

@@ -81,7 +81,7 @@ class Encoder(nn.Module):
             block = nn.remat(Block, prevent_cse=False, policy=policy)
         self.blocks = nn.scan(
             block,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=(0, 0, nn.broadcast),
             length=config.depth,

@@ -10,7 +10,7 @@ from labram_jax.config import ClassifierConfig, size_of
 from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
-from labram_jax.data.views import Windows
+from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
 from labram_jax.evaluation.predict import predictions
@@ -54,7 +54,7 @@ def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None
         page.attempt("Scalp map", lambda: _alpha_maps(page, windows, tables[MODEL].classes))
 
 
-def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, PredictionTable], list[Windows]]:
+def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, PredictionTable], list[SplitWindows]]:
     """Predictions by the run's model and what stands beside them, and the windows that they are for."""
     data, split = run.config.data, run.config.data.test_split
     splits = split, data.train_split, data.validation_split
@@ -113,7 +113,7 @@ def _figures(page: Page, tables: Mapping[str, PredictionTable], columns: Mapping
         page.figure("roc", scores.roc(curves), f"ROC curve for {other!r} against {one!r}.")
 
 
-def _alpha_maps(page: Page, windows: Sequence[Windows], classes: Sequence[str]) -> None:
+def _alpha_maps(page: Page, windows: Sequence[SplitWindows], classes: Sequence[str]) -> None:
     """Alpha power of each class against the others, in dB: what of the classes a person could see."""
     electrodes = shared_electrodes(windows)
     if reason := scalp.too_few(electrodes):

@@ -12,6 +12,7 @@ from labram_jax.inference import Tokenizer, load
 from labram_jax.reporting.figures import scalp, spectra, training
 from labram_jax.reporting.page import Page
 from labram_jax.reporting.runlog import Run
+from labram_jax.windows import Windows
 
 MOST_WINDOWS = 64  # of each montage
 MOST_MONTAGES = 4  # shown as figures; all of them enter the table
@@ -28,10 +29,11 @@ def describe_tokenizer(page: Page, run: Run, corpora: Sequence[Corpus]) -> None:
     figures: list[tuple[str, str, SpectralComparison]] = []
     for windows in sample(held_out, MOST_WINDOWS):
         electrodes = windows.electrodes
-        codes = tokenizer.encode(windows.eeg, electrodes, bads=windows.bad)
+        given = Windows(windows.eeg, electrodes, windows.bad)
+        codes = tokenizer.encode(given)
         codes = codes[codes >= 0]
         counts += np.bincount(codes, minlength=len(counts))
-        decoded = tokenizer.reconstruct(windows.eeg, electrodes, bads=windows.bad)
+        decoded = tokenizer.reconstruct(given)
         comparison = compare_spectra(windows.eeg, *decoded, electrodes)
         rows.append(_row(windows, codes, comparison))
         if len(figures) < MOST_MONTAGES:

@@ -33,11 +33,11 @@ def test_a_probe_of_frozen_features_is_scikit_learns(corpus, pretraining_run, tm
         np.testing.assert_array_equal(probe.variables["params"]["encoder"]["blocks"]["mlp"]["up"][path], leaf)
     (montage,) = one.windows("train", 2).montages
     eeg, labels = stacked(montage)
-    features = probe.features(eeg, montage.electrodes)
+    features = probe.features(eeg, montage.electrodes, sfreq=200)
     own = LogisticRegression(C=1 / (100 * 0.01 * len(labels)), max_iter=9999, tol=1e-8)
     expected = make_pipeline(StandardScaler(), own).fit(features, labels)
     np.testing.assert_allclose(
-        probe.predict_logits(eeg, montage.electrodes)[:, 0], expected.decision_function(features), atol=5e-3
+        probe.predict_logits(eeg, montage.electrodes, sfreq=200)[:, 0], expected.decision_function(features), atol=5e-3
     )
     seen = {(entry.corpus, entry.stages) for entry in read_ledger(tmp_path / "run").entries}
     assert seen == {("small", ("tokenizer", "pretraining")), ("one", ("fine-tuning",))}
@@ -72,12 +72,12 @@ def test_vectors_are_regressed_and_exported_in_their_own_units(pretraining_run, 
     (montage,) = vectors.windows("test", 2).montages
     eeg, targets = stacked(montage)
     probe = inference.load(tmp_path / "run")
-    values = probe.predict_logits(eeg, montage.electrodes)
+    values = probe.predict_logits(eeg, montage.electrodes, sfreq=200)
     assert r2_score(targets, values) > 0.2 and len(probe.config.target_scale) == 2
     convert(tmp_path / "run", tmp_path / "model.safetensors")
     plain = inference.load(tmp_path / "model.safetensors")
     assert not plain.config.target_scale
-    np.testing.assert_allclose(plain.predict_logits(eeg, montage.electrodes), values, atol=1e-5)
+    np.testing.assert_allclose(plain.predict_logits(eeg, montage.electrodes, sfreq=200), values, atol=1e-5)
 
 
 def test_what_a_probe_cannot_do_is_refused(corpus, pretraining_run, tmp_path):

@@ -78,7 +78,8 @@ def test_merged_updates_are_what_was_trained(lora_run, corpus, tmp_path):
     windows = corpus.windows("test", 2)
     logits, labels = [], []
     for montage in windows.montages:
-        logits.append(load(run).predict_logits(np.stack([window.eeg for window in montage]), montage.electrodes))
+        eeg = np.stack([window.eeg for window in montage])
+        logits.append(load(run).predict_logits(eeg, montage.electrodes, sfreq=200))
         labels += [window.label for window in montage]
     scores = binary(expit(np.concatenate(logits)), np.array(labels)).values
     (tested,) = [line for line in read_metrics(run) if line["split"] == "test"]

@@ -28,9 +28,9 @@ def model_of(request, tmp_path_factory):
 
 def test_codes_and_spectra_of_the_tokenizer(model_of):
     tokenizer, eeg = model_of("vqnsp"), arrays("tokenizer")["x/main"] * 100
-    codes = tokenizer.encode(eeg, NAMES)
+    codes = tokenizer.encode(eeg, NAMES, sfreq=200)
     np.testing.assert_array_equal(codes.reshape(3, 28), arrays("tokenizer")["main/indices"])
-    amplitude, phase = tokenizer.reconstruct(eeg, NAMES)
+    amplitude, phase = tokenizer.reconstruct(eeg, NAMES, sfreq=200)
     check(amplitude, "tokenizer", "main/rec_amplitude")
     check(phase, "tokenizer", "main/rec_angle")
     for values, target, loss in ((amplitude, "amplitude", "rec_amplitude"), (phase, "angle", "rec_angle")):
@@ -43,10 +43,10 @@ def test_features_logits_and_losses_of_the_encoder(model_of):
     eeg, mask = golden["main/x"].reshape(3, 7, -1) * 100, golden["main/bool_masked_pos"].reshape(3, 7, 4)
     features = arrays("pretrain")["main/features_all_tokens_nomask"]
     for pool, expected in (("none", features[:, 1:]), ("class_token", features[:, 0])):
-        actual = encoder.features(eeg, NAMES, pool=pool).reshape(expected.shape)
+        actual = encoder.features(eeg, NAMES, sfreq=200, pool=pool).reshape(expected.shape)
         np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6)
     for hidden, suffix in ((mask, ""), (~mask, "_sym")):
-        logits = encoder.code_logits(eeg, NAMES, hidden)[hidden]
+        logits = encoder.code_logits(eeg, NAMES, hidden, sfreq=200)[hidden]
         check(logits, "pretrain", f"main/logits_{'sym' if suffix else 'masked'}")
         codes = golden["main/labels_all"].reshape(mask.shape)[hidden]
         normaliser = np.log(np.exp(logits.astype(np.float64)).sum(axis=-1))
@@ -64,12 +64,12 @@ def test_fine_tuned_checkpoints(case, converted, tmp_path):
         convert(path, tmp_path / "model")
         path = tmp_path / "model"
     classifier, eeg = labram_jax.load(path), arrays("finetune")["x/main"] * 100
-    logits = classifier.predict_logits(eeg, NAMES)
+    logits = classifier.predict_logits(eeg, NAMES, sfreq=200)
     if not case.startswith("cls"):
         check(logits, "finetune", f"{case}/logits")
         return
     check(logits, "finetune", f"{case}/main/logits")
-    check(classifier.features(eeg, NAMES), "finetune", f"{case}/main/pooled_features")
+    check(classifier.features(eeg, NAMES, sfreq=200), "finetune", f"{case}/main/pooled_features")
     targets = arrays("finetune")[f"{case}/targets"].reshape(-1).astype(np.int32)
     loss = classification_loss(logits[:, None], targets[:, None])
     check_loss(loss, "finetune", f"{case}/loss_plain_ce")

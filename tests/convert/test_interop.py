@@ -85,7 +85,7 @@ def test_braindecode_opens_an_exported_classifier(pooling, labram_class, eeg, tm
     theirs = labram_class.from_pretrained(tmp_path / "folder", strict=True).eval().double()
     with torch.no_grad():
         logits = theirs(torch.from_numpy((eeg / 100).astype(np.float64)), ch_names=NAMES).numpy()
-    np.testing.assert_allclose(logits, ours.predict_logits(eeg, NAMES), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(logits, ours.predict_logits(eeg, NAMES, sfreq=200), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "class_token"])
@@ -106,7 +106,7 @@ def test_braindecode_opens_an_exported_encoder(pooling, labram_class, eeg, tmp_p
         pooled = tokens.mean(axis=1, keepdims=True) if pooling == "mean" else classes
         ours = network.apply(variables, pooled, method=lambda network, x: network.norm(x))[:, 0]
         np.testing.assert_allclose(ours, features, rtol=0, atol=1e-6)
-    single = Encoder(pretrained.variables, config).features(eeg, NAMES, pool=pooling)
+    single = Encoder(pretrained.variables, config).features(eeg, NAMES, sfreq=200, pool=pooling)
     np.testing.assert_allclose(single, features, rtol=0, atol=1e-6 * np.abs(features).max())
 
 
@@ -123,9 +123,9 @@ def test_what_braindecode_saves_is_read(outputs, pooling, suffix, labram_class, 
         theirs.save_pretrained(path)
     ours = labram_jax.load(path)
     if outputs:
-        actual = ours.predict_logits(eeg, NAMES)
+        actual = ours.predict_logits(eeg, NAMES, sfreq=200)
     else:
-        actual = ours.features(eeg, NAMES, pool="mean" if pooling else "class_token")
+        actual = ours.features(eeg, NAMES, sfreq=200, pool="mean" if pooling else "class_token")
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
 
 
@@ -145,7 +145,7 @@ def test_options_of_braindecode_are_honoured(options, labram_class, eeg, tmp_pat
     theirs = theirs.double()
     with torch.no_grad():
         expected = theirs(torch.from_numpy(eeg.astype(np.float64) / 100), ch_names=NAMES).numpy()
-    actual = labram_jax.load(tmp_path / "folder").predict_logits(eeg, NAMES)
+    actual = labram_jax.load(tmp_path / "folder").predict_logits(eeg, NAMES, sfreq=200)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * max(1, np.abs(expected).max()))
 
 
@@ -178,14 +178,14 @@ def test_every_option_of_braindecode_is_known(labram_class):
 def test_a_torch_module_gives_the_same_outputs(kind, pool, labram_class, eeg, tmp_path):
     """From microvolts, also of a copy, and of what it saves."""
     model = labram_jax.load(GOLDEN / "labram.pth") if pool else classifier(kind)
-    expected = model.features(eeg, NAMES, pool=pool) if pool else model.predict_logits(eeg, NAMES)
+    expected = model.features(eeg, NAMES, sfreq=200, pool=pool) if pool else model.predict_logits(eeg, NAMES, sfreq=200)
     module = labram_jax.interop.torch_module(model, [name.title() for name in NAMES], SECONDS, pool=pool or "mean")
     assert isinstance(module, labram_class) and not module.training
     for actual in (module(torch.from_numpy(eeg)), copy.deepcopy(module)(x=torch.from_numpy(eeg))):
         np.testing.assert_allclose(actual.detach().numpy(), expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     module.save_pretrained(tmp_path / "folder")
     back = labram_jax.load(tmp_path / "folder")
-    again = back.features(eeg, NAMES, pool=pool) if pool else back.predict_logits(eeg, NAMES)
+    again = back.features(eeg, NAMES, sfreq=200, pool=pool) if pool else back.predict_logits(eeg, NAMES, sfreq=200)
     np.testing.assert_allclose(again, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 

@@ -363,7 +363,7 @@ def test_the_rest_does_not_change_where_an_electrode_is_bad(root):
 
     def alike(**bads) -> float:
         """The smallest cosine between tokens of the other 18 electrodes."""
-        one, other = (encoder.features(eeg, names, pool="none", **bads)[:, good] for eeg in (noisy, clean))
+        one, other = (encoder.features(eeg, names, sfreq=200, pool="none", **bads)[:, good] for eeg in (noisy, clean))
         norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
         return float(((one * other).sum(axis=-1) / norms).min())
 

@@ -32,7 +32,8 @@ def test_windows_of_a_corpus_keep_what_is_known_of_them(trained_encoder, pretrai
         assert found["split"].tolist() == [split for split in SPLIT_NAMES for _ in range(SPLITS[split])]
         windows = list(corpus.windows("test", seconds=2).montages[number])
         assert found["label"][-12:].tolist() == [window.label for window in windows]
-        expected = trained_encoder.features(np.stack([window.eeg for window in windows]), montage.electrodes)
+        eeg = np.stack([window.eeg for window in windows])
+        expected = trained_encoder.features(eeg, montage.electrodes, sfreq=200)
         np.testing.assert_allclose(found["features"][-12:], expected, atol=2e-5)
         assert found["start_seconds"][-12:].tolist() == [window.start_seconds for window in windows]
         assert (found["subject"][-1], found["recording"][-1]) == (windows[-1].subject, windows[-1].recording)

@@ -231,7 +231,7 @@ def test_predictions_of_all_windows_are_written_without_labels_too(run, corpus, 
     assert table.classes == ("slow", "middle") and (tmp_path / "out" / "table.csv").is_file()
     expected = [own for split in ("train", "test") for own in unlabelled.windows(split, 2)]
     assert table.frame["recording"].tolist() == [window.recording for window in expected]
-    logits = [trained_classifier.predict_logits(one.eeg[None], one.electrodes)[0, 0] for one in expected]
+    logits = [trained_classifier.predict_logits(one.eeg[None], one.electrodes, sfreq=200)[0, 0] for one in expected]
     np.testing.assert_allclose(table.outputs[:, 1], 1 / (1 + np.exp(-np.array(logits))), atol=1e-5)
     with refuses("table.npz exists already: choose another name"):
         predict(run, unlabelled.path, tmp_path / "out" / "table.npz")

@@ -83,7 +83,7 @@ def test_codes_of_good_electrodes_are_counted(alpha_corpus, trained_tokenizer):
     counts = code_counts(trained_tokenizer, of(corpus, "test"))
     expected = np.zeros_like(counts)
     for window in corpus.windows("test", 2):
-        codes = trained_tokenizer.encode(window.eeg[None], window.electrodes, bads=window.bad[None])[0]
+        codes = trained_tokenizer.encode(window.eeg[None], window.electrodes, sfreq=200, bads=window.bad[None])[0]
         for row, of_electrode in zip(electrode_ids(window.electrodes), codes, strict=True):
             for code in of_electrode[of_electrode >= 0]:
                 expected[row, code] += 1

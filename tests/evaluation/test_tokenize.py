@@ -55,7 +55,7 @@ def test_codes_are_those_of_the_tokenizer_and_none_where_an_electrode_is_bad(mix
     assert [len(own) for own in parts.values()] == [36, 36]
     for electrodes, own in parts.items():
         eeg, bad, found = map(np.stack, zip(*own, strict=True))
-        np.testing.assert_array_equal(found, trained_tokenizer.encode(eeg, electrodes, bads=bad))
+        np.testing.assert_array_equal(found, trained_tokenizer.encode(eeg, electrodes, sfreq=200, bads=bad))
         assert found.dtype == np.int16 and ((found == -1).all(axis=2) == bad).all() and len(np.unique(found)) > 4
 
 

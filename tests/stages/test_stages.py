@@ -344,9 +344,9 @@ def hidden_by_hand(corpus: Corpus, batches, encoder, tokenizer) -> tuple[list[fl
         shape = (len(windows), len(windows.electrodes), SECONDS)
         mask = np.stack([found[first + number] for number in range(len(windows))]).reshape(shape)
         first += len(windows)
-        codes = tokenizer.encode(eeg, windows.electrodes)
+        codes = tokenizer.encode(eeg, windows.electrodes, sfreq=200)
         for hidden in (mask, ~mask):
-            logits = encoder.code_logits(eeg, windows.electrodes, hidden)
+            logits = encoder.code_logits(eeg, windows.electrodes, hidden, sfreq=200)
             logs = np.asarray(jax.nn.log_softmax(logits))
             chosen = np.take_along_axis(logs, codes[..., None], axis=-1)[..., 0]
             costs += (-chosen[hidden]).tolist()
@@ -368,7 +368,7 @@ def test_predictions_come_in_order_and_are_those_of_the_classifier(tmp_path, cor
     logits = []
     for windows in corpus.windows("test", SECONDS).montages:
         eeg = np.stack([window.eeg for window in windows])
-        logits.append(trained_classifier.predict_logits(eeg, windows.electrodes))
+        logits.append(trained_classifier.predict_logits(eeg, windows.electrodes, sfreq=200))
     np.testing.assert_allclose(predictions.logits, np.concatenate(logits), atol=2e-5)
     scores = stage.summarise(statistics)
     expected = binary(1 / (1 + np.exp(-predictions.logits)), predictions.labels).values

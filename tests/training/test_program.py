@@ -29,7 +29,7 @@ COMPILERS = frozenset(
     {
         "training/program.py",
         "parallel/sharding.py",
-        "inference.py",
+        "inference/model.py",
         "convert/importing.py",
         "checkpoints/digests.py",
         "plan/hardware.py",
