@@ -19,8 +19,8 @@ ROOMS = (
     *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "protocol"),
     "configfile",
     *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "obtain", "weights"),
-    *("plan", "adaptation", "runs", "windows", "inference", "inspect", "evaluation", "reporting", "benchmark"),
-    *("publish", "interop", "demo", "commands", "cli", "__main__"),
+    *("plan", "adaptation", "runs", "windows", "inference", "estimators", "inspect", "evaluation", "reporting"),
+    *("benchmark", "publish", "interop", "demo", "commands", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {

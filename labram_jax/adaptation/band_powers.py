@@ -25,12 +25,12 @@ BANDS_HZ = {
 _FLOOR = 1e-6
 
 
-def log_band_powers(eeg: Float[np.ndarray, "N C samples"], rate: float = SAMPLE_RATE) -> Float[np.ndarray, "N C 7"]:
+def log_band_powers(eeg: Float[np.ndarray, "N C samples"], sfreq: float = SAMPLE_RATE) -> Float[np.ndarray, "N C 7"]:
     """Returns the natural logarithm of the power in seven bands from 1 to 45 Hz, in microvolts squared.
 
     `eeg` in microvolts. Welch's method with segments of 2 s (or the window, if shorter), half overlapping.
     """
-    frequencies, density = welch(eeg.astype(np.float32), rate, nperseg=min(eeg.shape[-1], int(2 * rate)), axis=-1)
+    frequencies, density = welch(eeg.astype(np.float32), sfreq, nperseg=min(eeg.shape[-1], int(2 * sfreq)), axis=-1)
     step = frequencies[1] - frequencies[0]
     powers = [
         density[..., (frequencies >= low) & (frequencies < high)].sum(axis=-1) * step for low, high in BANDS_HZ.values()

@@ -1,6 +1,6 @@
 """A probe: the head of a classifier fitted once to features of the frozen encoder, as a run like any other."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +8,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from labram_jax.adaptation.features import Features, FrozenFeatures, outputs_of
-from labram_jax.adaptation.linear import Fit, Map, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
+from labram_jax.adaptation.head import head_of
+from labram_jax.adaptation.linear import Fit, Scale, folded, logistic_fits, ridge_fits, scale_of, scaled
 from labram_jax.checkpoints.carryover import averaging_from
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.files import CONFIG, LOCK, SEEN, local_directory
@@ -22,7 +23,6 @@ from labram_jax.errors import InputError
 from labram_jax.jsonfile import write_json
 from labram_jax.lock import held
 from labram_jax.models.classifier import in_target_units
-from labram_jax.models.readout import USUAL_ELECTRODES
 from labram_jax.parallel.sharding import replaced
 from labram_jax.parallel.state import TrainState
 from labram_jax.stages.finetuning import FinetuningStage, Predictions, scores_of
@@ -139,7 +139,7 @@ def _fitted(
     config = stage.config
     train, validation = (features.labelled(split) for split in (config.data.train_split, config.data.validation_split))
     chosen = choose(stage, train, validation or train, say)
-    head = _head(config, folded(chosen.fit, chosen.scales), chosen.fit, state.params, features.rows)
+    head = head_of(config.model, folded(chosen.fit, chosen.scales), chosen.fit, features.rows)
     # A probe takes no steps, so that what averages would be of is what was fitted.
     state = averaging_from(state.replace(params=replaced(state.params, head)), head)
     return state, {**chosen.training, "penalty": chosen.fit.penalty}
@@ -190,32 +190,3 @@ def _scored(config: FinetuningStageConfig, fit: Fit, seen: np.ndarray, labels: n
     numbers = np.arange(len(labels))
     logits = in_target_units(config.model, fit(seen)).astype(np.float32)
     return scores_of(config, Predictions(logits, labels, numbers, numbers))
-
-
-def _head(
-    config: FinetuningStageConfig, maps: Sequence[Map], fit: Fit, params: Mapping[str, PyTree], rows: Sequence[int]
-) -> dict[str, PyTree]:
-    """Parameters of the classifier's heads that give what the fit gives; rows of other electrodes are zeros."""
-    pooled, *beside = maps
-
-    def at_rows(like: jax.Array, values: np.ndarray) -> np.ndarray:
-        whole = np.zeros(like.shape, np.float32)
-        whole[np.asarray(rows)] = values
-        return whole
-
-    if config.model.pooling == "electrodes":
-        head = {
-            "kernel": at_rows(params["head"]["kernel"], USUAL_ELECTRODES * pooled.kernel),
-            "offset": at_rows(params["head"]["offset"], USUAL_ELECTRODES * pooled.offset.sum(axis=1)),
-            "bias": fit.bias,
-        }
-    else:
-        head = {"kernel": pooled.kernel, "bias": fit.bias + pooled.offset.sum(axis=0)}
-    found = {"head": head}
-    for name, own in zip((name for name in ("amplitude_head", "filter_head") if name in params), beside, strict=True):
-        outputs = own.offset.shape[-1]
-        found[name] = {
-            "kernel": at_rows(params[name]["kernel"], own.kernel.reshape(len(rows), -1, outputs)),
-            "offset": at_rows(params[name]["offset"], own.offset.reshape(len(rows), -1, outputs).sum(axis=1)),
-        }
-    return found

@@ -2,18 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cached_property
 from typing import get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
 from labram_jax.config import MaskedModelConfig
 from labram_jax.errors import InputError
 from labram_jax.inference.model import check_mask
-from labram_jax.inference.pooled import Convention, FeatureModel, Pooling
+from labram_jax.inference.pooled import Convention, FeatureModel, Pooling, fresh_norm
 from labram_jax.models import MaskedModel, PatchBatch
 from labram_jax.windows import Bads, Windows, as_windows
 
@@ -40,7 +38,8 @@ class Encoder(FeatureModel):
         The reference knows two ways from pretrained weights to features, and they differ: as the code head sees them
         ("pretraining", the default: the class token has the row of the window's first electrode, and the final norm is
         the pretrained one), and as a fresh head sees them when fine-tuning begins ("fine-tuning": the class token has a
-        row of its own, and the final norm, `fc_norm`, has weights of 1 and biases of 0).
+        row of its own, and the final norm, `fc_norm`, has weights of 1 and biases of 0; of the class token it stays the
+        pretrained one).
 
         Args:
             windows, electrodes, sfreq, bads: as in `Tokenizer.encode`.
@@ -52,16 +51,19 @@ class Encoder(FeatureModel):
         windows = as_windows(windows, electrodes, sfreq, bads)
         if convention not in get_args(Convention):
             raise InputError(f"convention is {convention!r}: choose 'pretraining' or 'fine-tuning'.")
-        return (self if convention == "pretraining" else self._fine_tuning)._features(windows, pool, layer)
+        if convention == "pretraining":
+            return self._features(windows, pool, layer)
+        fresh = pool != "class_token"
+        model = self._once(f"fine-tuning, fresh norm: {fresh}", lambda: self._fine_tuning(fresh))
+        return model._features(windows, pool, layer)
 
-    @cached_property
-    def _fine_tuning(self) -> "Encoder":
-        """The same weights as fine-tuning begins with them; all but the norm lie on the device once."""
+    def _fine_tuning(self, fresh: bool) -> "Encoder":
+        """The same weights as fine-tuning begins with them; all but a fresh norm lie on the device once."""
         encoder = dataclasses.replace(self.config.encoder, class_position="class_row")
         params = self.variables["params"]
-        norm = {"scale": jnp.ones_like(params["norm"]["scale"]), "bias": jnp.zeros_like(params["norm"]["bias"])}
-        variables = {**self.variables, "params": {**params, "norm": norm}}
-        return Encoder(variables, dataclasses.replace(self.config, encoder=encoder), self.compute, self.seen)
+        params = {**params, "norm": fresh_norm(params["norm"])} if fresh else params
+        variables = {**self.variables, "params": params}
+        return self._derived(Encoder, variables, dataclasses.replace(self.config, encoder=encoder))
 
     def code_logits(
         self,

@@ -36,7 +36,7 @@ class Model:
         self.variables = jax.tree.map(jnp.asarray, variables)
         self.config, self.compute, self.seen = config, compute, seen
         self._network = self.module(config, compute)
-        self._compiled: dict[str, Callable] = {}
+        self._made: dict[str, Any] = {}
 
     def save(self, path: str | Path) -> None:
         """Writes variables, configuration and whom the model saw to a new directory that `labram_jax.load` reads."""
@@ -58,7 +58,7 @@ class Model:
     def __getstate__(self) -> dict:
         # What is compiled belongs to this process, and arrays to its devices.
         kept = {name: getattr(self, name) for name in ("config", "compute", "seen", "_network", "batch_windows")}
-        return {**kept, "variables": jax.device_get(self.variables), "_compiled": {}}
+        return {**kept, "variables": jax.device_get(self.variables), "_made": {}}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -98,11 +98,10 @@ class Model:
         per_patch: bool,
         mask: np.ndarray | None,
     ) -> list[np.ndarray]:
-        if name not in self._compiled:
-            self._compiled[name] = jax.jit(lambda v, b: self._apply(function, v, b))
+        compiled = self._once(name, lambda: jax.jit(lambda v, b: self._network.apply(v, b, method=function)))
         gathered = []
         for batch, order, count in self._batches(windows, seconds, mask):
-            outputs = jax.device_get(jax.tree.leaves(self._compiled[name](self.variables, batch)))
+            outputs = jax.device_get(jax.tree.leaves(compiled(self.variables, batch)))
             if per_patch and order is not None:
                 outputs = [_put_back(out, order, batch.segment_ids) for out in outputs]
             gathered.append([out[:count] for out in outputs])
@@ -110,8 +109,17 @@ class Model:
         shape = (len(windows), len(windows.electrodes), -1)
         return [out.reshape(*shape, *out.shape[2:]) for out in columns] if per_patch else columns
 
-    def _apply(self, function: Callable, variables: dict, batch: PatchBatch) -> Any:
-        return self._network.apply(variables, batch, method=function)
+    def _derived(self, face: type["Model"], variables: dict, config: Any) -> "Model":
+        """A model of changed variables or configuration, that computes as this one does."""
+        derived = face(variables, config, self.compute, self.seen)
+        derived.batch_windows = self.batch_windows
+        return derived
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What follows from the model alone and is made when it is first asked for; copies share it."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def _batches(
         self, windows: Windows, seconds: tuple[int, int], mask: np.ndarray | None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -45,6 +46,11 @@ class FeatureModel(Model):
         function = last if layer is None else _activations(layer, pool)
         (values,) = self._run(f"features {pool} {layer or ''}", function, windows, per_patch=pool == "none")
         return values if pool == "none" else values[:, 0]
+
+
+def fresh_norm(norm: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """A layer norm's parameters before it is trained: weights of 1, biases of 0."""
+    return {"scale": jnp.ones_like(norm["scale"]), "bias": jnp.zeros_like(norm["bias"])}
 
 
 def _pooled(classes: jax.Array | None, tokens: jax.Array, batch: PatchBatch, pool: Pooling) -> jax.Array:

@@ -3,9 +3,10 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax.lax import Precision
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from labram_jax.config import ELECTRODE_ROWS, MICROVOLTS_PER_UNIT, ComputeConfig
 from labram_jax.models.layers import Initializer, parameter_dtype, product
@@ -31,6 +32,12 @@ class Readout:
     amplitude: Float[Array, "B S R"] | None = None
     filters: Float[Array, "B S R F"] | None = None
     present: Float[Array, "B S R"] | None = None
+
+    def of_electrodes(self, rows: Int[np.ndarray, " E"], by_electrode: bool) -> dict[str, Array]:
+        """What is there, by its name, of the electrodes in some rows of the vocabulary (`pooled` if it has them)."""
+        beside = {"amplitude": self.amplitude, "filters": self.filters, "present": self.present}
+        found = {name: values[:, :, rows] for name, values in beside.items() if values is not None}
+        return {"pooled": self.pooled[:, :, rows] if by_electrode else self.pooled, **found}
 
 
 def log_amplitude(patches: Float[Array, "*L T"]) -> Float[Array, "*L"]:

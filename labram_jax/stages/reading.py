@@ -27,12 +27,5 @@ class ReadingStage(FinetuningStage):
     def evaluate_batch(self, variables: dict[str, PyTree], frozen: PyTree, batch: Batch) -> Statistics:
         """The readout of all places for windows, beside their labels and numbers."""
         seen = self.model.apply(variables, self.stream(batch), method=ClassifierModel.readout)
-        by_electrode = self.config.model.pooling == "electrodes"
-        rows = {"pooled": seen.pooled[:, :, self.rows] if by_electrode else seen.pooled}
-        if seen.present is not None:
-            rows["present"] = seen.present[:, :, self.rows]
-        if seen.amplitude is not None:
-            rows["amplitude"] = seen.amplitude[:, :, self.rows]
-        if seen.filters is not None:
-            rows["filters"] = seen.filters[:, :, self.rows]
+        rows = seen.of_electrodes(self.rows, self.config.model.pooling == "electrodes")
         return Statistics(rows=rows | {name: batch[name] for name in ("labels", "window_ids", "corpus_ids")})

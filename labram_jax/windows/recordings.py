@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,26 +38,25 @@ class CutRecording:
     def electrodes(self) -> tuple[str, ...]:
         return self.cleaned.electrodes
 
-    @cached_property
-    def places(self) -> list[Place]:
-        return [self.index.place(number) for number in range(len(self.index))]
+    def places(self, windows: slice = slice(None)) -> list[Place]:
+        return [self.index.place(number) for number in range(len(self.index))[windows]]
 
     @property
     def bads(self) -> Bool[np.ndarray, "N C"]:
         """True where an electrode is bad in a window."""
         nothing = np.zeros(len(self.electrodes), bool)
-        return np.stack([nothing if (own := self.index.bad(place)) is None else own for place in self.places])
+        return np.stack([nothing if (own := self.index.bad(place)) is None else own for place in self.places()])
 
     @property
     def start_seconds(self) -> Float64[np.ndarray, "N"]:
         """Where each window begins, from the recording's first sample."""
-        return np.asarray([self.index.start_seconds(place) for place in self.places])
+        return np.asarray([self.index.start_seconds(place) for place in self.places()])
 
     def eeg(self, windows: slice = slice(None)) -> Float[np.ndarray, "N C samples"]:
         """Some of the windows, in microvolts at 200 Hz."""
         samples = self.index.samples
         return np.stack(
-            [self.cleaned.pieces[p.piece].eeg[:, p.start : p.start + samples] for p in self.places[windows]]
+            [self.cleaned.pieces[p.piece].eeg[:, p.start : p.start + samples] for p in self.places(windows)]
         )
 
 
