@@ -36,9 +36,9 @@ faults: .venv/installed
 	JAX_PLATFORMS=cpu $(BIN)/python tests/convert/mutations.py tests/golden/labram.pth 2000 1
 	JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICK)" $(BIN)/python -m tests.faults.fuzz --count 10000
 
-# Import and export beside PyTorch and braindecode themselves.
+# Import and export beside PyTorch and braindecode themselves, and our estimators in an evaluation of MOABB.
 interop: .venv/interop
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/convert/test_interop.py
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest tests/convert/test_interop.py tests/test_moabb.py
 
 # Speed beside braindecode. Its threads wait asleep: what they spin away would count as its processor seconds.
 bench-interop: .venv/interop
@@ -79,7 +79,7 @@ format: .venv/installed
 # braindecode comes without its dependencies: the extra names what its Labram needs of them. The last version whose
 # Labram was another model lies apart.
 .venv/interop: .venv/installed
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[interop]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[interop,moabb]'
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --no-deps braindecode
 	$(BIN)/pip install --disable-pip-version-check --no-deps --target .venv/braindecode-1.3.2 --upgrade braindecode==1.3.2
 	touch $@

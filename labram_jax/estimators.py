@@ -72,6 +72,8 @@ class LabramFeatures(TransformerMixin, _OverWindows):
             raise InputError("pool is 'none', which gives patches and no vectors: choose 'mean' or 'class_token'.")
         self._windows(X)
         self.model_ = self._loaded()
+        if self.convention != "pretraining" and not isinstance(self.model_, Encoder):
+            raise InputError(f"convention is {self.convention!r}, but a classifier has its own: leave it out.")
         return self
 
     def transform(self, X: Any) -> np.ndarray:

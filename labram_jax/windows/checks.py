@@ -83,6 +83,13 @@ def table_of(metadata: Metadata, windows: int) -> pd.DataFrame:
     return table
 
 
+def band_of(filters: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    """High- and low-pass in Hz of a corpus' filters, where its description tells them."""
+    if filters is None or not {"high_pass", "low_pass"} <= filters.keys():
+        return None
+    return float(filters["high_pass"] or 0), float(filters["low_pass"] or np.inf)
+
+
 def _column(value: Any, windows: int) -> Any:
     single = isinstance(value, str) or not hasattr(value, "__len__")
     return [value] * windows if single else value

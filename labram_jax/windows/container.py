@@ -1,6 +1,6 @@
 """`Windows`: EEG with all that a model must know of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float32, Float64
 from labram_jax.data.schema import RATE_HZ
 from labram_jax.errors import InputError
 from labram_jax.montage import known, ordered
-from labram_jax.windows.checks import Bads, Metadata, bad_electrodes, checked, finite, table_of
-from labram_jax.windows.lengths import Long, Partial, whole_seconds
-from labram_jax.windows.plausible import check_filtered, check_plausible, tell
+from labram_jax.windows.checks import Bads, Metadata, bad_electrodes, band_of, checked, finite, table_of
+from labram_jax.windows.lengths import Long, Partial, check_rules, whole_seconds
+from labram_jax.windows.plausible import check_filtered, check_plausible, tell_unusable
 from labram_jax.windows.recordings import cut_raw
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Windows:
         if not found.usable:
             why = next(iter(found.unusable.values()), "no channel is declared as EEG.")
             raise InputError(f"The epochs have no electrode that the models know: {why}")
-        _tell_unusable(found.unusable)
+        tell_unusable(found.unusable)
         eeg, sfreq = epochs.get_data(picks=list(found.usable), verbose="ERROR") * 1e6, float(epochs.info["sfreq"])
         last = eeg.shape[-1] - 1
         if last and last % sfreq == 0:
@@ -175,10 +175,11 @@ class Windows:
         Raises:
             InputError: no electrode is known, no window can be used, or the amplitude is that of no EEG.
         """
-        found = cut_raw(raw, seconds, stride, long == "split")
-        _tell_unusable(found.unusable)
-        pass_hz = found.header.pass_hz
+        check_rules(long, "refuse")
+        pass_hz = (float(raw.info["highpass"]), float(raw.info["lowpass"]))
         check_filtered(pass_hz)
+        found = cut_raw(raw, seconds, stride, long == "split")
+        tell_unusable(found.unusable)
         eeg, bads = whole_seconds(found.eeg(), long, "refuse"), found.bads
         check_plausible(eeg, ~bads)
         table = table_of(metadata, len(eeg))
@@ -233,7 +234,7 @@ class Windows:
             np.stack([window.bad for window in windows]),
             np.asarray([window.start_seconds for window in windows]),
             pd.DataFrame(columns),
-            pass_hz=_pass_hz(corpus.info.filters),
+            pass_hz=band_of(corpus.info.filters),
         )
 
     @classmethod
@@ -302,16 +303,3 @@ class Windows:
             f"at {RATE_HZ} Hz (recorded at {self.recorded_sfreq:g} Hz, filtered: {filters}), "
             f"metadata: {', '.join(map(str, self.metadata)) or 'none'}>"
         )
-
-
-def _tell_unusable(unusable: Mapping[str, str]) -> None:
-    if unusable:
-        first = next(iter(unusable.values())).rstrip(".")
-        tell(f"{len(unusable)} EEG channels are left out ({', '.join(list(unusable)[:8])}): {first}")
-
-
-def _pass_hz(filters: Mapping[str, Any] | None) -> tuple[float, float] | None:
-    """The band of a corpus' filters, where its description tells them."""
-    if filters is None or not {"high_pass", "low_pass"} <= filters.keys():
-        return None
-    return float(filters["high_pass"] or 0), float(filters["low_pass"] or np.inf)

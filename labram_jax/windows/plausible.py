@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -69,6 +70,13 @@ def check_filtered(pass_hz: tuple[float, float]) -> None:
             f"the models were trained on {_PASS_HZ[0]} to {_PASS_HZ[1]:g} Hz without mains, so call "
             f"raw.filter{_PASS_HZ} and raw.notch_filter(50) (or 60) before"
         )
+
+
+def tell_unusable(unusable: Mapping[str, str]) -> None:
+    """Warns of EEG channels {name: reason} that are left out."""
+    if unusable:
+        first = next(iter(unusable.values())).rstrip(".")
+        tell(f"{len(unusable)} EEG channels are left out ({', '.join(list(unusable)[:8])}): {first}")
 
 
 def tell(text: str) -> None:
