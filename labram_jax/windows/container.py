@@ -122,6 +122,8 @@ class Windows:
         """
         import mne
 
+        if not epochs.preload:  # only then is it known which of them MNE rejects
+            epochs = epochs.copy().load_data()
         picks = mne.pick_types(epochs.info, eeg=True, exclude=())
         channels = [epochs.ch_names[pick] for pick in picks]
         found = known(channels)

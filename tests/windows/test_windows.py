@@ -151,6 +151,17 @@ def test_epochs_say_all_that_is_asked():
         as_windows(epochs, sfreq=200)
 
 
+def test_epochs_that_mne_rejects_are_left_out():
+    eeg = noise(1, 10)[0]
+    eeg[0, 900] = 5000
+    events = np.array([[n, 0, 1 + n // 800] for n in (0, 400, 800, 1200)])
+    raw, ids = raw_of(eeg), {"a": 1, "b": 2}
+    epochs = mne.Epochs(raw, events, ids, 0, 1, baseline=None, reject={"eeg": 1e-3}, verbose="ERROR")
+    windows = Windows.from_epochs(epochs)
+    assert windows.start_seconds.tolist() == [0, 2, 6] and windows.metadata["event"].tolist() == ["a", "a", "b"]
+    assert not epochs.preload and len(windows) == 3
+
+
 def test_epochs_at_another_rate_are_resampled():
     epochs = epochs_of(noise(sfreq=500), 500.0)
     windows = Windows.from_epochs(epochs)
