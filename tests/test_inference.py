@@ -191,7 +191,8 @@ def test_bad_electrodes_take_part_in_nothing(trained_tokenizer, trained_encoder,
     assert (found["codes"][bad] == -1).all() and (found["codes"][~bad] >= 0).all()
     for name in ("amplitude", "tokens", "scores"):
         assert np.isnan(found[name][bad]).all() and np.isfinite(found[name][~bad]).all()
-    for number, own in enumerate(bad):
+    for number in (0, 1, 4):  # where they differ: windows without a bad electrode, with three of them, with one
+        own = bad[number]
         one, names = eeg[number : number + 1, ~own], [e for e, b in zip(ELECTRODES, own, strict=True) if not b]
         np.testing.assert_array_equal(found["codes"][number][~own], trained_tokenizer.encode(one, names, sfreq=200)[0])
         close(found["amplitude"][number][~own], trained_tokenizer.reconstruct(one, names, sfreq=200)[0][0], 1e-4)
