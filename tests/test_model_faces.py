@@ -6,6 +6,7 @@ import pickle
 
 import jax
 import joblib
+import mne
 import numpy as np
 import pytest
 from golden_data import FOLDER, arrays, imported_encoder, tiny_classifier
@@ -96,6 +97,21 @@ def test_windows_and_arrays_give_the_same(encoder, tokenizer, binary, windows):
     np.testing.assert_array_equal(binary.predict_logits(windows), binary.predict_logits(*given, sfreq=200))
     with refuses("An array does not say all that a model must know: give sfreq"):
         encoder.features(*given)
+
+
+def test_models_take_epochs_and_say_what_to_do_with_a_recording(encoder, binary, windows):
+    info = mne.create_info(list(NAMES), 200.0, "eeg")
+    with info._unlock():
+        info["highpass"], info["lowpass"] = 0.1, 75.0
+    epochs = mne.EpochsArray(windows.eeg * 1e-6, info, verbose="ERROR")
+    np.testing.assert_allclose(encoder.features(epochs), encoder.features(windows), atol=1e-5)
+    np.testing.assert_allclose(binary.predict_logits(epochs), binary.predict_logits(windows), atol=1e-5)
+    raw = mne.io.RawArray(windows.eeg[0] * 1e-6, info, verbose="ERROR")
+    for call in (encoder.features, encoder.code_logits, binary.predict, binary.features):
+        with refuses(r"a whole recording of MNE: .* labram_jax.Windows.from_raw\(raw, seconds=4\)"):
+            call(raw)
+    with refuses("it seems to be in volts, so give microvolts"):
+        encoder.features(epochs.get_data(copy=True), NAMES, sfreq=200)
 
 
 def test_probabilities_and_classes(binary, windows):
