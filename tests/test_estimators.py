@@ -66,14 +66,22 @@ def test_a_classifier_is_searched_over(encoder, windows):
     assert len(encoder._made) == len(search.best_estimator_.model._made)  # copies share what is compiled
 
 
-@pytest.mark.parametrize(("pooling", "amplitude"), [("mean", False), ("class_token", True), ("electrodes", True)])
-def test_what_was_fitted_is_a_model(encoder, windows, pooling, amplitude, tmp_path):
-    fitted = LabramClassifier(encoder, pooling=pooling, amplitude=amplitude).fit(windows, table(windows, "label"))
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pooling": "mean"},
+        {"pooling": "class_token", "amplitude": True},
+        {"pooling": "electrodes", "amplitude": True, "filters": True},
+    ],
+    ids=lambda options: options["pooling"],
+)
+def test_what_was_fitted_is_a_model(encoder, windows, options, tmp_path):
+    fitted = LabramClassifier(encoder, **options).fit(windows, table(windows, "label"))
     model = fitted.to_model()
     np.testing.assert_allclose(model.predict_proba(windows), fitted.predict_proba(windows), atol=1e-4)
     assert model.config.classes == ("down", "up")
     assert model.predict(windows).tolist() == fitted.predict(windows).tolist()
-    if pooling == "mean":
+    if options == {"pooling": "mean"}:
         model.save(tmp_path / "model")
         again = labram_jax.load(tmp_path / "model")
         np.testing.assert_array_equal(again.predict_logits(windows), model.predict_logits(windows))
