@@ -24,7 +24,8 @@ from labram_jax.training.readback import BEHIND, Readback
 ROOT = Path(__file__).parents[2]
 COMPILING = frozenset({"jit", "pjit", "pmap"})
 # Who may compile, beside the program: what makes the first state; what users call on arrays, on one device;
-# an imported model's first weights; the measurement of a device that no table knows; digests of arrays where they are.
+# an imported model's first weights; the measurement of a device that no table knows; digests of arrays where they are;
+# the heads of a probe, whose features were read by a program.
 COMPILERS = frozenset(
     {
         "training/program.py",
@@ -32,6 +33,7 @@ COMPILERS = frozenset(
         "inference/model.py",
         "convert/importing.py",
         "checkpoints/digests.py",
+        "adaptation/features.py",
         "plan/hardware.py",
     }
 )
