@@ -125,6 +125,14 @@ class Published:
         return self.windows is None or abs(windows - self.windows) <= _TOLERANCE * self.windows
 
 
+def withheld(published: Sequence[Published], windows: int) -> list[str]:
+    """Why some of what is published does not stand beside scores on a corpus with so many windows."""
+    other = dict.fromkeys(one.windows for one in published if not one.is_of(windows))
+    return [
+        f"what is published of {count:,} windows is not shown, since this corpus has {windows:,}" for count in other
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """A benchmark, as a file in `configs/benchmarks` says it.

@@ -12,7 +12,7 @@ from labram_jax.checkpoints.ledger import Overlap
 from labram_jax.data.corpus import Corpus
 from labram_jax.evaluation.bootstrap import intervals
 from labram_jax.evaluation.predictions import PredictionTable
-from labram_jax.protocol import Protocol, Published, named
+from labram_jax.protocol import Protocol, Published, named, withheld
 from labram_jax.tables import Interval, Spread, over_seeds
 
 LEVEL = 0.05
@@ -107,11 +107,7 @@ class Results:
             of = f"{len(self.missing)} of the protocol's {len(self.protocol.split.subjects)} subjects"
             shown = ", so that published values are not shown" if self.protocol.published else ""
             return [f"{of} are not in this corpus{shown}: {named(self.missing)}"]
-        other = dict.fromkeys(one.windows for one in self.protocol.published if not one.is_of(self.all_windows))
-        return [
-            f"what is published of {windows:,} windows is not shown, since this corpus has {self.all_windows:,}"
-            for windows in other
-        ]
+        return withheld(self.protocol.published, self.all_windows)
 
     def compared(self) -> list[Comparison]:
         """Every mode beside everything published, metric by metric."""

@@ -34,7 +34,7 @@ from labram_jax.evaluation.predict import (
     window_lengths,
 )
 from labram_jax.evaluation.predictions import PredictionTable, listed
-from labram_jax.evaluation.published import COLUMN, published_for
+from labram_jax.evaluation.published import COLUMN, comparable
 from labram_jax.evaluation.scoring import Level, score_levels
 from labram_jax.inference import Tokenizer
 from labram_jax.jsonfile import read_json, write_json
@@ -87,10 +87,10 @@ def evaluate(
     """Scores a model on one split of a corpus, in windows as it was trained on unless others are asked for.
 
     A classifier gets its metrics beside a band-power regression's and those of chance (both from the corpus' training
-    split, if it has one), and the paper's; a tokenizer its losses and its use of the codebook beside the losses of mean
-    spectra; an encoder the cross-entropy of hidden codes beside that of the codes' frequencies. On a corpus and in
-    windows that a run was trained on, the scores, and a classifier's and the baseline's predictions, are also left in
-    the run, for its report. All is computed by this process on its own devices.
+    split, if it has one), and the paper's where the split is the paper's; a tokenizer its losses and its use of the
+    codebook beside the losses of mean spectra; an encoder the cross-entropy of hidden codes beside that of the codes'
+    frequencies. On a corpus and in windows that a run was trained on, the scores, and a classifier's and the baseline's
+    predictions, are also left in the run, for its report. All is computed by this process on its own devices.
     On the corpus of a training the splits are those of the training, which its configuration may make. A note says how
     much of the split the model saw in training (`checkpoints/ledger.py`).
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
@@ -106,8 +106,11 @@ def evaluate(
         check_task(checkpoint, getattr(config, "model", config), opened)
         tables, lacking = _classifier_tables(config, variables, windows, train, validation, baseline)
         levels, notes = score_levels(tables, seed)
-        papers = {f"{COLUMN}{name}": result.scores for name, result in published_for(opened.name).items()}
+        own_splits = not (trained_on(config, opened) and config.data.resplits)
+        published, withheld = comparable(opened, data, split, own_splits)
+        papers = {f"{COLUMN}{name}": result.scores for name, result in published.items()}
         levels[0] = dataclasses.replace(levels[0], columns={**levels[0].columns, **papers})
+        lacking += withheld
     else:
         columns, lacking = _self_supervised(checkpoint, config, variables, windows, train, seed)
         levels, notes, tables = [Level("window", len(windows), columns)], [], {}

@@ -46,7 +46,8 @@ def write_report(path: str | Path) -> Path:
 
 
 def _summary(page: Page, run: Run) -> None:
-    config, last = run.config, run.lines[-1]
+    # The evaluation of the test split comes last, of the best step.
+    config, last = run.config, max(run.lines, key=lambda line: line["step"])
     encoder = config.model.encoder
     rows = [
         ["stage", run.stage],

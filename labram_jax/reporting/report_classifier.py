@@ -6,7 +6,7 @@ import numpy as np
 
 from labram_jax.adaptation.band_powers import BANDS_HZ, read_powers, shared_electrodes
 from labram_jax.checkpoints.models import load_model
-from labram_jax.config import ClassifierConfig, size_of
+from labram_jax.config import FinetuningStageConfig, size_of
 from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
@@ -15,7 +15,7 @@ from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import BASELINE, MODEL, PREDICTIONS, stand_beside
 from labram_jax.evaluation.predict import predictions
 from labram_jax.evaluation.predictions import PredictionTable
-from labram_jax.evaluation.published import COLUMN, published_for
+from labram_jax.evaluation.published import COLUMN, comparable
 from labram_jax.evaluation.references import CHANCE
 from labram_jax.evaluation.scoring import score_levels
 from labram_jax.reporting.figures import scalp, scores
@@ -40,7 +40,7 @@ def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None
     page.heading(f"Scores on the {split} split")
     told = "; ".join(own.corpus.told(split, data.train_split) for own in windows)
     page.text(f"{levels[0].units:,} windows of {told}.")
-    published = _published(page, corpora, run.config.model)
+    published = _published(page, corpora, run.config)
     for level in levels:
         if level.unit != "window":
             page.text(f"Per {level.unit} ({level.units:,}), by the mean of its windows' outputs:")
@@ -80,10 +80,15 @@ def _tables(page: Page, run: Run, corpora: Sequence[Corpus]) -> tuple[dict[str, 
     return {name: table for name in (MODEL, BASELINE, CHANCE) if (table := {**kept, **beside}.get(name))}, windows
 
 
-def _published(page: Page, corpora: Sequence[Corpus], model: ClassifierConfig) -> dict[str, dict]:
-    """The paper's columns where the one corpus is one of its benchmarks."""
-    results = published_for(corpora[0].name) if len(corpora) == 1 else {}
-    chosen = {name: result for name, result in results.items() if result.size == (size_of(model.encoder) or "base")}
+def _published(page: Page, corpora: Sequence[Corpus], config: FinetuningStageConfig) -> dict[str, dict]:
+    """The paper's columns where the one corpus is one of its benchmarks, and the split the published one."""
+    if len(corpora) != 1:
+        return {}
+    results, withheld = comparable(corpora[0], config.data, config.data.test_split, not config.data.resplits)
+    for reason in withheld:
+        page.note(f"Published scores: {reason}.")
+    size = size_of(config.model.encoder) or "base"
+    chosen = {name: result for name, result in results.items() if result.size == size}
     for source in dict.fromkeys(result.source for result in chosen.values()):
         page.text(f"Published: {source}.")
     return {f"{COLUMN}{name}": result.scores for name, result in chosen.items()}

@@ -96,8 +96,9 @@ def _figures(page: Page, name: str, title: str, comparison: SpectralComparison) 
     correlation = comparison.amplitude_correlation()
     maps = {f"{low}-{high} Hz": np.nanmean(_in_band(correlation, (low, high)), axis=1) for low, high in _MAP_BANDS_HZ}
     page.figure(
-        f"scalp-{name}", scalp.scalp_maps(maps, comparison.electrodes, "correlation of amplitude"),
-        "Where on the head, and at which frequencies, amplitude follows the original from patch to patch.",
+        f"scalp-{name}", scalp.scalp_maps(maps, comparison.electrodes, "correlation of amplitude", diverging=True),
+        "Where on the head, and at which frequencies, amplitude follows the original from patch to patch (below "
+        "0: goes against it).",
     )  # fmt: skip
 
 

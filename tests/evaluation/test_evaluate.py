@@ -12,11 +12,13 @@ from sentences import refuses
 from small_runs import CODES, MONTAGES, finetuning_config, window, write_corpus
 
 import labram_jax
-from labram_jax.config import ClassifierConfig
+from labram_jax.config import ClassifierConfig, DataConfig
 from labram_jax.data.reader import BatchReader
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
 from labram_jax.evaluation.predict import check_task, predict
 from labram_jax.evaluation.predictions import PredictionTable
+from labram_jax.evaluation.published import comparable
+from labram_jax.protocol import Published
 from labram_jax.publish import write_export
 from labram_jax.tables import Spread
 from labram_jax.training.metricslog import read_metrics
@@ -126,15 +128,28 @@ def test_a_checkpoint_alone_is_scored_and_nothing_left_in_it(run, corpus):
     assert sorted(run.rglob("*")) == before
 
 
-def test_the_paper_stands_beside_its_benchmarks(run, tmp_path):
+def test_the_paper_stands_beside_its_benchmarks(run, tmp_path, monkeypatch):
     tuab = write_corpus(tmp_path / "tuab", MONTAGES[:1], {"test": 4})
+    evaluation = evaluate(run, tuab.path, baseline=False)
+    assert list(evaluation.columns) == ["fine-tuned"]
+    assert "what is published of 409,455 windows is not shown, since this corpus has 4" in evaluation.notes
+    assert "chance: no scores (There are no windows in the split 'train')" in str(evaluation)
+    monkeypatch.setattr(Published, "is_of", lambda own, windows: True)
     evaluation = evaluate(run, tuab.path, baseline=False)
     assert list(evaluation.columns) == [
         "fine-tuned",
         *(f"published, LaBraM-{size}" for size in ("Base", "Large", "Huge")),
     ]
-    assert "chance: no scores (There are no windows in the split 'train')" in str(evaluation)
     assert "0.9022 ± 0.0009" in str(evaluation)
+
+
+def test_the_paper_stands_beside_no_other_split(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Published, "is_of", lambda own, windows: True)
+    tuab = write_corpus(tmp_path / "tuab", MONTAGES[:1], {"train": 4, "test": 1})
+    assert list(evaluate(run, tuab.path, "train", baseline=False).columns) == ["fine-tuned", "chance"]
+    assert len(comparable(tuab, DataConfig(), "test", own_splits=True)[0]) == 3
+    found, (reason,) = comparable(tuab, DataConfig(), "test", own_splits=False)
+    assert found == {} and "another split than the corpus has" in reason
 
 
 def test_baseline_that_cannot_be_fitted_withholds_no_scores(run, tmp_path):

@@ -5,6 +5,7 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from labram_jax.evaluation.findings import Share
 from labram_jax.evaluation.reconstruction import FREQUENCIES, SpectralComparison
@@ -139,6 +140,21 @@ def test_scalp_map_leaves_out_and_names_what_has_no_place(tmp_path):
     saved(figure, tmp_path)
     with pytest.raises(ValueError, match="only 1 of 2 electrodes"):
         scalp.scalp_maps({"a": np.zeros(2)}, ("T1", "CZ"), "power")
+
+
+def test_names_on_the_head_can_be_read_on_every_colour():
+    """A contrast of 4.5, which WCAG 2 asks of text."""
+    electrodes = TEN_TWENTY[:7]
+    figure = scalp.scalp_maps({"a": np.linspace(-1, 1, 7)}, electrodes, "power (dB)", diverging=True)
+    axis = figure.axes[0]
+    for text, value in zip(axis.texts, np.linspace(-1, 1, 7), strict=True):
+        own, behind = (np.array(to_rgb(color)) for color in (text.get_color(), axis.images[0].to_rgba(value)))
+        dark, light = sorted(luminance(color) for color in (own, behind))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, text.get_text()
+
+
+def luminance(color):
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
 
 
 def test_figures_leave_no_global_state():

@@ -27,7 +27,9 @@ from labram_jax.data.corpus import open_corpus
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.inference import Tokenizer
+from labram_jax.protocol import Published
 from labram_jax.reporting import report, report_classifier, report_tokenizer
+from labram_jax.reporting.figures import scalp, style
 from labram_jax.reporting.report import write_report
 from labram_jax.reporting.runlog import Run
 from labram_jax.stages.tokenizer import TokenizerStage
@@ -73,6 +75,15 @@ def test_pretraining_shows_guessing_beside_the_cross_entropy(make_run):
     assert "| cross-entropy | 2.0000 | 3.0000 | 2.0000 |" in page  # last of train, best and last of validation
     assert "1,234 patches a second" in page
     assert figures(run) == ["training"]
+
+
+def test_what_was_trained_is_all_of_it_though_the_best_step_is_evaluated_last(make_run):
+    config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY), loop=LoopConfig(epochs=4))
+    run = make_run(config, 3, {"loss": 2.0})
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write('\n{"step": 2, "epoch": 0.2, "split": "test", "loss": 1.0}\n')
+    write_report(run)
+    assert "| trained | 3 steps, 0.3 of 4 epochs |" in (run / "report.md").read_text()
 
 
 def left(run, corpus, outputs, task="binary"):
@@ -128,10 +139,14 @@ def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
     assert set(figures(run)) == {"training", "scores"}
 
 
-def test_a_published_benchmark_is_quoted(make_run, alpha_corpus):
+def test_a_published_benchmark_is_quoted_where_the_split_is_the_published_one(make_run, alpha_corpus, monkeypatch):
     corpus = alpha_corpus("tuab")
     run = make_run(classifier_config(corpus.path), 2, {"loss": 0.7})
     left(run, corpus, np.full((12, 1), 0.5))
+    write_report(run)
+    page = (run / "report.md").read_text()
+    assert "0.9022" not in page and "what is published of 409,455 windows is not shown, since this corpus has" in page
+    monkeypatch.setattr(Published, "is_of", lambda own, windows: windows == 42)
     write_report(run)
     assert "0.9022 ± 0.0009" in (run / "report.md").read_text()
 
@@ -183,7 +198,11 @@ def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_c
     generator = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), shapes)
     monkeypatch.setattr(report_tokenizer, "load", lambda path: Tokenizer(variables, model))
+    heads, draw = [], scalp.scalp_maps
+    monkeypatch.setattr(scalp, "scalp_maps", lambda *maps, **look: heads.append(draw(*maps, **look)) or heads[-1])
     write_report(run)
+    (image,) = heads[-1].axes[0].images
+    assert sum(image.get_clim()) == 0 and image.get_cmap().name == style.DIVERGING  # correlations have signs
     page = (run / "report.md").read_text()
     assert "Held-out windows (validation split)" in page
     assert "| rest, 6ch | 6 | 6 |" in page and "| rest, 6ch-2 | 6 | 6 |" in page

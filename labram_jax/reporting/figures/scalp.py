@@ -72,8 +72,9 @@ def scalp_maps(
             names=[electrodes[index] for index in placed] if len(placed) <= 32 else None,
         )  # fmt: skip
         axis.set_title(style.as_it_is(title), loc="center")
-        for text in axis.texts:
-            text.set(fontsize=7, verticalalignment="bottom")
+        colors = image.to_rgba(value)
+        for text, color in zip(axis.texts, colors, strict=False):  # maps of many electrodes have no names
+            text.set(fontsize=7, verticalalignment="bottom", color=style.readable_on(color))
     bar = figure.colorbar(image, ax=axes[0].tolist(), shrink=0.7, pad=0.02)
     bar.set_label(label)
     bar.outline.set_visible(False)

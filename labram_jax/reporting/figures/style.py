@@ -1,6 +1,6 @@
 """One look for every figure: sizes, a palette that colour-blind readers can tell apart, quiet axes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,13 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float], **
 def as_it_is(name: str) -> str:
     """Returns what draws `name` itself: text between two dollar signs would be read as mathematics."""
     return name.replace("$", r"\$")
+
+
+def readable_on(color: Sequence[float]) -> str:
+    """Returns black or white, whichever has the greater contrast on a colour (red, green, blue from 0 to 1)."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3]]
+    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))  # as WCAG 2 has it, where the two are equal at 0.179
+    return "black" if luminance > 0.179 else "white"
 
 
 def legend(axes: Axes, **options) -> None:
