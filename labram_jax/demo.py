@@ -55,9 +55,7 @@ def run(out: Path, *, short: bool = False, seed: int = 0) -> None:
     evaluations = {stage: evaluate(out / stage, corpus) for stage in STAGES}
     reports = [write_report(out / stage) for stage in STAGES]
     print(f"\n{_table(evaluations, Corpus.open(corpus))}\n\n{evaluations['finetuning']}\n")
-    for report in reports:
-        figures = sorted((report.parent / "figures").glob("*.png"))
-        print(f"{report}  with {len(figures)} figures in {report.parent / 'figures'}")
+    print("With figures, to open in a browser:", *reports, sep="\n")
     print(f"\nThe demo took {time.monotonic() - began:.0f} s; everything is in {out.resolve()}")
 
 

@@ -1,4 +1,4 @@
-"""Tables of scores: aligned text for a terminal, Markdown for a report, means over seeds."""
+"""Tables of scores: aligned text for a terminal, Markdown for a model's card, means over seeds."""
 
 import html
 import re
@@ -91,11 +91,16 @@ def score_rows(columns: Mapping[str, Mapping[str, object]]) -> tuple[list[str], 
     return ["metric", *columns], rows
 
 
+def left_aligned(columns: int, rows: Sequence[Sequence[object]]) -> list[bool]:
+    """Returns of each column whether it holds text alone."""
+    return [all(isinstance(row[i], str) for row in rows) for i in range(columns)]
+
+
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns an aligned plain-text table; columns that hold only text are left-aligned, others right-aligned."""
     cells = [[cell(value) for value in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
-    left = [all(isinstance(row[i], str) for row in rows) for i in range(len(headers))]
+    left = left_aligned(len(headers), rows)
 
     def line(values: Sequence[str]) -> str:
         aligned = (
@@ -114,7 +119,7 @@ def as_markdown(text: str) -> str:
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Returns a Markdown table with numbers aligned to the right."""
-    left = [all(isinstance(row[i], str) for row in rows) for i in range(len(headers))]
+    left = left_aligned(len(headers), rows)
 
     def line(values: Sequence[str]) -> str:
         return "| " + " | ".join(map(as_markdown, values)) + " |"

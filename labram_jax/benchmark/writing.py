@@ -15,7 +15,7 @@ from labram_jax.reporting.figures.benchmark import beside_published
 from labram_jax.reporting.page import Page
 from labram_jax.tables import Spread, cell, metric_name, text_table
 
-JSON, CSV, PAGE = "results.json", "results.csv", "results.md"
+JSON, CSV, PAGE = "results.json", "results.csv", "results.html"
 ALL_FOLDS = "all folds"
 
 
@@ -88,8 +88,7 @@ def _lines(results: Results) -> Iterator[tuple]:
 
 
 def _page(results: Results, out: Path) -> Path:
-    protocol, page = results.protocol, Page(out, PAGE)
-    page.heading(f"Benchmark {protocol.name}", 1)
+    protocol, page = results.protocol, Page(out, f"Benchmark {results.protocol.name}", PAGE)
     page.text(f"{protocol.title}; {protocol.split}.")
     for sentence in _told(results):
         page.text(sentence)

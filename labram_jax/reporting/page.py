@@ -1,4 +1,4 @@
-"""A Markdown page in the making, with its figures beside it."""
+"""A page in the making: headings, tables, figures and notes, written as one HTML file."""
 
 import re
 from collections.abc import Callable
@@ -7,39 +7,42 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from labram_jax.errors import InputError
+from labram_jax.reporting import document
 from labram_jax.reporting.figures import style
-from labram_jax.tables import as_markdown, markdown_table
 
-REPORT, FIGURES = "report.md", "figures"
+REPORT = "report.html"
+_PIXELS = 100  # of an inch of a figure: text of 9 points is then as large as that of the page's tables
 
 
 class Page:
-    """Collects headings, tables, figures and notes of one run; figures are written at once, the page `name` by `write`.
+    """Collects the parts of a page, which `write` puts into a folder under its name.
 
     All of them are given as plain text, in which names of classes and recordings may hold anything.
     """
 
-    def __init__(self, run: Path, name: str = REPORT):
-        self._run, self._name, self._parts, self._notes, self._figures = run, name, [], [], set()
-        (run / FIGURES).mkdir(exist_ok=True)
+    def __init__(self, folder: Path, title: str, name: str = REPORT):
+        self._path, self._title, self._anchors = folder / name, title, set()
+        self._headings: list[document.Heading] = []
+        self._parts: list[str] = []
+        self._notes: list[str] = []
+        self.heading(title, level=1)
 
     def heading(self, text: str, level: int = 2) -> None:
-        self._parts.append(f"{'#' * level} {as_markdown(text)}")
+        heading = document.Heading(text, level, self._anchor(text))
+        self._headings.append(heading)
+        self._parts.append(str(heading))
 
     def text(self, text: str) -> None:
-        self._parts.append(as_markdown(text))
+        self._parts.append(document.paragraph(text))
 
     def table(self, headers: list[str], rows: list[list[object]]) -> None:
-        self._parts.append(markdown_table(headers, rows))
+        self._parts.append(document.table(headers, rows))
 
     def figure(self, name: str, figure: Figure, caption: str) -> None:
-        """Writes a figure and shows it above its caption."""
-        name = re.sub(r"[^\w-]+", "-", name)  # a corpus may be called ../x
-        while name in self._figures:
-            name += "-2"
-        self._figures.add(name)
-        style.save(figure, self._run / FIGURES / f"{name}.png")
-        self._parts.append(f"![{name.replace('-', ' ')}]({FIGURES}/{name}.png)\n\n{as_markdown(caption)}")
+        """Shows a figure above its caption; `name` is that of its anchor."""
+        seen = f"{name.replace('-', ' ')}: {style.described(figure)}".removesuffix(": ")
+        width = round(figure.get_figwidth() * _PIXELS)
+        self._parts.append(document.figure(self._anchor(f"figure-{name}"), style.png(figure), width, seen, caption))
 
     def note(self, text: str) -> None:
         """Says at the end of the page what could not be shown, and why."""
@@ -53,9 +56,18 @@ class Page:
             self.note(f"{what}: {error}")
 
     def write(self) -> Path:
-        parts = list(self._parts)
+        """Writes the page, under a temporary name first."""
         if self._notes:
-            parts += ["## Left out", "\n".join(f"- {as_markdown(note)}" for note in self._notes)]
-        partial = self._run / f"{self._name}.partial"
-        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return partial.replace(self._run / self._name)
+            self.heading("Left out")
+            self._parts.append(document.bullets(self._notes))
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        partial.write_text(document.document(self._title, self._headings, self._parts), encoding="utf-8")
+        return partial.replace(self._path)
+
+    def _anchor(self, text: str) -> str:
+        """An anchor that no other part has, and that is a word whatever the text holds."""
+        anchor = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+        while anchor in self._anchors:
+            anchor += "-2"
+        self._anchors.add(anchor)
+        return anchor

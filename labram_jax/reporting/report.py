@@ -1,4 +1,4 @@
-"""The report of a run: figures and tables in one Markdown page that a person can read."""
+"""The report of a run: figures and tables in one HTML page that a person can read."""
 
 from pathlib import Path
 
@@ -21,11 +21,17 @@ _PANELS = {
     "fine-tuning": ("loss", "accuracy", "balanced_accuracy", "auroc", "cohen_kappa", "pearson_r", "r2", "grad_norm"),
 }
 # What of a log line is bookkeeping and no result.
-_NOT_SCORES = frozenset({"step", "epoch", "split", "seconds", "run_began", "patches_per_second", "learning_rate"})
+_NOT_SCORES = frozenset(
+    (
+        *("step", "epoch", "split", "seconds", "run_began", "learning_rate", "skipped_steps", "goodput"),
+        *("patches_per_second", "step_seconds", "data_wait_seconds", "stepping_seconds", "eeg_hours_per_second"),
+        *("model_flops_per_second", "share_of_peak", "peak_memory_bytes"),
+    )
+)
 
 
 def write_report(path: str | Path) -> Path:
-    """Writes `report.md` and `figures/*.png` into a run's directory and returns the path of `report.md`.
+    """Writes `report.html`, which holds its figures, into a run's directory and returns its path.
 
     Shows what the stage has: how training went, and for a tokenizer its codes and reconstructed spectra on held-out
     windows, for a classifier its scores on the test split beside the baseline's; and audits of features that were left
@@ -33,7 +39,7 @@ def write_report(path: str | Path) -> Path:
     no run.
     """
     run = Run.open(path)
-    page = Page(run.path)
+    page = Page(run.path, f"{run.path.name}: {run.stage}")
     _summary(page, run)
     _training(page, run)
     _probes(page, run)
@@ -59,10 +65,11 @@ def _summary(page: Page, run: Run) -> None:
     ]
     if speed := run.last("train").get("patches_per_second"):
         rows.append(["speed", f"{speed:,.0f} patches a second"])
+    if (goodput := run.last("train").get("goodput")) is not None:
+        rows.append(["goodput", f"{goodput:.0%} of the time went into steps"])
     if run.best:
         value = cell(float(run.best["value"]))
         rows.append(["best", f"{metric_name(run.best['metric'])} {value} on validation, step {run.best['step']:,}"])
-    page.heading(f"{run.path.name}: {run.stage}", level=1)
     page.table(["", ""], rows)
 
 

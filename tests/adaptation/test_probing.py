@@ -52,7 +52,7 @@ def test_a_probe_is_that_of_the_checkpoint_and_trains_nothing(probed, corpus, pr
 def test_a_report_shows_probes_beside_their_references(probed):
     run, _ = probed
     page = write_report(run).read_text()
-    (table,) = (part for part in page.split("### ") if part.startswith("Probe of small"))
+    (table,) = (part for part in page.split("<h3 ") if "Probe of small</h3>" in part)
     found = [line["auroc"] for line in read_metrics(run) if line["split"].startswith("probe/small")]
     assert "band powers" in table and "step 0" in table and table.count(f"{found[0]:.4f}") >= 1
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from pages import text_of
 from scipy import stats
 from sentences import refuses
 from small_runs import MONTAGES, finetuning_config, write_corpus
@@ -119,9 +120,9 @@ def test_what_is_published_stands_beside_with_welch_s_test(done):
     written = json.loads((out / "results.json").read_text())
     (compared,) = written["compared"]
     assert (compared["mode"], compared["published"], compared["metric"]) == ("all", "Peer", "auroc")
-    page = (out / "results.md").read_text()
+    page = text_of((out / "results.html").read_text())
     assert "0.9000 ± 0.0100" in page and "0.8900 0.9000 0.9100" in page and "Peer: a paper." in page
-    assert (out / "figures" / "scores.png").is_file() and "Peer" in text
+    assert 'id="figure-scores"' in (out / "results.html").read_text() and "Peer" in text
     lines = list(csv.DictReader((out / "results.csv").open()))
     own = [line for line in lines if (line["of"], line["seed"], line["metric"]) == ("all", "1", "auroc")]
     assert {line["fold"] for line in own} == {"split", "all folds"}
@@ -131,7 +132,7 @@ def test_what_is_published_stands_beside_with_welch_s_test(done):
 def test_published_values_are_withheld_where_the_corpus_is_another(results, tmp_path):
     assert results.published == (PUBLISHED,) and results.withheld() == []
     page = write_results(dataclasses.replace(results, missing=["test7", "test8"]), tmp_path)
-    text = page.read_text()
+    text = text_of(page.read_text())
     assert (
         "2 of the protocol's 9 subjects are not in this corpus, so that published values are not shown: test7, test8."
         in text
@@ -146,7 +147,7 @@ def test_published_values_are_withheld_where_the_corpus_is_another(results, tmp_
 def test_changed_hyperparameters_and_shared_subjects_stand_beside_the_scores(results, tmp_path):
     company = {"split": Company(("test2", "test3", "test4"), (), ("test2",), ("test1", "test2"))}
     changed = dataclasses.replace(results, changed={"loop.epochs": 2}, company=company)
-    text = write_results(changed, tmp_path).read_text()
+    text = text_of(write_results(changed, tmp_path).read_text())
     assert "With changed hyperparameters, not the protocol's: loop.epochs 2." in text
     assert "Within subjects: 1 of the 3 who test are in the training of the same fold." in text
     assert "Who validates also trains, so that the best checkpoint is chosen within subjects: test1." in text
@@ -209,7 +210,7 @@ def test_folds_stand_below_the_scores_of_all_of_them_together(results, tmp_path)
     page = write_results(
         dataclasses.replace(results, modes={"all": mode}, beside={}, company=company, windows=windows), tmp_path
     )
-    text = page.read_text()
+    text = text_of(page.read_text())
     aurocs = [(own["fold-0"]["auroc"] + 0.5) / 2 for own in twice.values()]
     assert f"| all | {np.mean(aurocs):.4f} ± {np.std(aurocs, ddof=1):.4f} |" in text
     assert "| fold-1 | test2, validation1, validation2 | 12 | 0.5000 |" in text
@@ -246,7 +247,7 @@ def test_what_the_encoders_of_the_folds_saw_stands_beside_the_scores(results, sm
     told = start.seen(running.Tables({"all": {0: folds}}, {}))
     page = write_results(dataclasses.replace(results, seen=told), tmp_path)
     said = "1 of the 2 test subjects (2 of 3 windows) were seen in pretraining"
-    assert f"What runs start from: {said}." in page.read_text()
+    assert f"What runs start from: {said}." in text_of(page.read_text())
     assert json.loads((tmp_path / "results.json").read_text())["seen"]["told"] == [said]
     scratch = dataclasses.replace(start, checkpoints=dict.fromkeys(folds, ""))
     assert scratch.seen(running.Tables({"all": {0: folds}}, {})) is None and results.seen is None

@@ -1,5 +1,6 @@
 """The report of hand-made runs: what a stage has is shown, what is gone is named, what is no run is refused."""
 
+import base64
 import dataclasses
 import json
 import re
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from flax.linen import meta
+from pages import text_of
 from sentences import refuses
 
 from labram_jax.config import (
@@ -58,19 +60,26 @@ def make_run(tmp_path):
     return make
 
 
+def shown(run):
+    """The page's text, with its tables as `| a | b |`."""
+    return text_of((run / "report.html").read_text())
+
+
 def figures(run):
-    """Names of the figures that the page shows, each of which must be a picture on disk."""
-    shown = re.findall(r"!\[.*\]\(figures/(.*)\.png\)", (run / "report.md").read_text())
-    assert sorted(shown) == sorted(path.stem for path in (run / "figures").iterdir())
-    assert all(path.stat().st_size > 5000 for path in (run / "figures").iterdir())
-    return shown
+    """Names of the figures that the page shows, each of which must be a picture in it, with words beside."""
+    page = (run / "report.html").read_text()
+    found = re.findall(r'<figure id="figure-([\w-]+)".*?<img src="data:image/png;base64,(.*?)" .*?alt="(.*?)">', page)
+    assert len(found) == page.count("<img") and [path.name for path in run.glob("report*")] == ["report.html"]
+    for name, picture, words in found:
+        assert base64.b64decode(picture).startswith(b"\x89PNG") and len(picture) > 5000 and len(words) > len(name)
+    return [name for name, _, _ in found]
 
 
 def test_pretraining_shows_guessing_beside_the_cross_entropy(make_run):
     config = PretrainingStageConfig(run="r", model=MaskedModelConfig(encoder=TINY, codes=512), tokenizer="t")
     run = make_run(config, 3, {"loss": 12.0, "cross_entropy": 6.0, "accuracy": 0.1})
-    assert write_report(run) == run / "report.md"
-    page = (run / "report.md").read_text()
+    assert write_report(run) == run / "report.html"
+    page = shown(run)
     assert "ln 512 = 6.238" in page
     assert "| cross-entropy | 2.0000 | 3.0000 | 2.0000 |" in page  # last of train, best and last of validation
     assert "1,234 patches a second" in page
@@ -83,7 +92,7 @@ def test_what_was_trained_is_all_of_it_though_the_best_step_is_evaluated_last(ma
     with (run / "metrics.jsonl").open("a") as log:
         log.write('\n{"step": 2, "epoch": 0.2, "split": "test", "loss": 1.0}\n')
     write_report(run)
-    assert "| trained | 3 steps, 0.3 of 4 epochs |" in (run / "report.md").read_text()
+    assert "| trained | 3 steps, 0.3 of 4 epochs |" in shown(run)
 
 
 def left(run, corpus, outputs, task="binary"):
@@ -102,7 +111,7 @@ def test_classifier_stands_beside_the_baseline(make_run, alpha_corpus):
     run = make_run(classifier_config(corpus.path), 3, {"loss": 0.7, "auroc": 0.9}, best="auroc")
     left(run, corpus, np.linspace(0.1, 0.9, 12)[:, None])
     write_report(run)
-    page = (run / "report.md").read_text()
+    page = shown(run)
     assert "| metric | fine-tuned | band powers | chance |" in page
     assert re.search(r"\| AUROC \| 0\.5833 \| (1\.0000|0\.9\d+) \| 0\.5000 \|", page)
     assert "12 windows of eyes, test." in page and "No intervals: all windows are of one subject." in page
@@ -119,9 +128,9 @@ def test_names_from_files_are_text(make_run, alpha_corpus):
     run = make_run(config, 3, {"loss": 0.7})
     left(run, open_corpus(corpus.path), np.full((12, 1), 0.5))
     write_report(run)
-    page = (run / "report.md").read_text()
-    assert "ROC curve for" in page and "&lt;img src=x" in page and "a\\|b \\`c\\`" in page
-    assert "<" not in page and not re.search(r"(?<!\\)[`$]", page) and "\n# $" not in page
+    page, text = (run / "report.html").read_text(), shown(run)
+    assert "ROC curve for" in text and "<img src=x onerror=alert(1)>" in text and "a|b `c`" in text
+    assert "<img src=x" not in page and page.count("<img") == 5
     assert set(figures(run)) == {"training", "scores", "confusion", "roc", "scalp"}
 
 
@@ -133,7 +142,7 @@ def test_regressor_stands_beside_ridge_regression(make_run, alpha_corpus):
     targets = np.stack([window.label for window in corpus.windows("test", 2)])
     left(run, corpus, targets + 1, "regression")
     write_report(run)
-    page = (run / "report.md").read_text()
+    page = shown(run)
     assert "| Pearson's r | 1.0000 | 0.9" in page
     assert "| RMSE | 1.0000 |" in page
     assert set(figures(run)) == {"training", "scores"}
@@ -144,11 +153,11 @@ def test_a_published_benchmark_is_quoted_where_the_split_is_the_published_one(ma
     run = make_run(classifier_config(corpus.path), 2, {"loss": 0.7})
     left(run, corpus, np.full((12, 1), 0.5))
     write_report(run)
-    page = (run / "report.md").read_text()
+    page = shown(run)
     assert "0.9022" not in page and "what is published of 409,455 windows is not shown, since this corpus has" in page
     monkeypatch.setattr(Published, "is_of", lambda own, windows: windows == 42)
     write_report(run)
-    assert "0.9022 ± 0.0009" in (run / "report.md").read_text()
+    assert "0.9022 ± 0.0009" in shown(run)
 
 
 def test_predictions_are_made_where_none_were_saved(make_run, alpha_corpus, monkeypatch):
@@ -163,7 +172,7 @@ def test_predictions_are_made_where_none_were_saved(make_run, alpha_corpus, monk
     monkeypatch.setattr(report_classifier, "load_model", lambda path: ({}, to_dict(config)))
     monkeypatch.setattr(report_classifier, "predictions", predictions)
     write_report(run)
-    assert "| AUROC | 1.0000 |" in (run / "report.md").read_text()
+    assert "| AUROC | 1.0000 |" in shown(run)
 
 
 @pytest.mark.parametrize("stage", ["tokenizer", "pretraining"])
@@ -179,7 +188,7 @@ def test_curves_stand_beside_what_an_evaluation_left(stage, make_run):
     run = make_run(config, 3, {"loss": 2.0, **metrics})
     (run / "scores.json").write_text(json.dumps({"test": {stage: metrics, **references}}))
     write_report(run)
-    page = (run / "report.md").read_text()
+    page = shown(run)
     value = next(iter(next(iter(references.values())).values()))
     assert f"| metric | {stage} | {' | '.join(references)} |" in page and f"| {value:.4f} |" in page
     lines, said = report._references(Run.open(run))
@@ -203,7 +212,7 @@ def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_c
     write_report(run)
     (image,) = heads[-1].axes[0].images
     assert sum(image.get_clim()) == 0 and image.get_cmap().name == style.DIVERGING  # correlations have signs
-    page = (run / "report.md").read_text()
+    page = shown(run)
     assert "Held-out windows (validation split)" in page
     assert "| rest, 6ch | 6 | 6 |" in page and "| rest, 6ch-2 | 6 | 6 |" in page
     assert "Scalp map of rest, 6ch: only 3 of 6 electrodes can be placed" in page
@@ -216,8 +225,8 @@ def test_tokenizer_shows_codes_and_spectra_of_held_out_windows(make_run, alpha_c
 def test_what_is_gone_is_named_and_the_rest_is_shown(make_run, tmp_path):
     run = make_run(classifier_config(tmp_path / "moved"), 2, {"loss": 0.7})
     write_report(run)
-    page = (run / "report.md").read_text()
-    assert "## Left out" in page and "There is no corpus" in page
+    page = shown(run)
+    assert "Left out\n" in page and "There is no corpus" in page
     assert figures(run) == ["training"]
 
 
@@ -238,7 +247,7 @@ def test_what_is_no_run_is_refused_and_left_untouched(tmp_path, make_run):
     (run / "config.json").write_text(json.dumps(to_dict(config.model)))
     with pytest.raises(InputError, match="no training run"):
         write_report(run)
-    assert not (run / "report.md").exists() and not (run / "figures").exists()
+    assert not list(run.glob("report*"))
 
 
 @pytest.mark.parametrize(

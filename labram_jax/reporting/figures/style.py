@@ -1,5 +1,6 @@
 """One look for every figure: sizes, a palette that colour-blind readers can tell apart, quiet axes."""
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,5 +75,25 @@ def legend(axes: Axes, **options) -> None:
 def save(figure: Figure, path: Path) -> Path:
     """Writes a PNG under a temporary name and renames it when whole."""
     partial = path.with_name(f"{path.stem}.partial.png")
-    figure.savefig(partial, dpi=DPI)
+    partial.write_bytes(png(figure))
     return partial.replace(path)
+
+
+def png(figure: Figure) -> bytes:
+    """Returns the figure as a PNG."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    return picture.getvalue()
+
+
+def described(figure: Figure) -> str:
+    """Says what a figure's panels, axes and curves are called, for whoever does not see it."""
+    axes = [axis for axis in figure.axes if axis.get_visible()]
+    panels = [axis.get_title(loc="left") or axis.get_title() for axis in axes]
+    labels = [label for axis in axes for label in (axis.get_xlabel(), axis.get_ylabel())]
+    labels += [figure.get_supxlabel(), figure.get_supylabel()]
+    legends = [*figure.legends, *(own for axis in axes if (own := axis.get_legend()))]
+    curves = [text.get_text() for own in legends for text in own.get_texts()]
+    found = {"panels": panels, "axes": labels, "shown": curves}
+    told = {what: ", ".join(dict.fromkeys(filter(None, names))) for what, names in found.items()}
+    return "; ".join(f"{what}: {names}" for what, names in told.items() if names).replace(r"\$", "$")
