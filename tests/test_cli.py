@@ -143,7 +143,7 @@ BAD = {
     "convert missing.csv out": "missing.csv",
     "convert tokenizer small": "small exists already",
     "report absent": "no run absent",
-    "report small": "small is no run",
+    "report future": "future has format 99",
 }  # fmt: skip
 
 

@@ -244,14 +244,17 @@ def inspect(arguments: Sequence[str]) -> None:
 
 
 def report(arguments: Sequence[str]) -> None:
-    def run(run: Positional[Path]) -> None:
-        """Draw the figures and tables of a run.
+    def run(path: Positional[Path]) -> None:
+        """Write figures and tables of a run or a corpus as one HTML page, to open in a browser.
 
         Args:
-            run: a run's directory.
+            path: the directory of a run, or of a prepared corpus.
         """
+        from labram_jax.data.schema import CORPUS_FILE
         from labram_jax.reporting.report import write_report
+        from labram_jax.reporting.report_corpus import write_corpus_report
 
-        print(f"report written to {write_report(run)}")
+        write = write_corpus_report if (path / CORPUS_FILE).is_file() else write_report
+        print(f"report written to {write(path)}")
 
     call(run, "report", arguments)

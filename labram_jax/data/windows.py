@@ -24,6 +24,7 @@ _USUAL_PATCHES = 256
 _ROUNDING = 1e-6
 # Windows that are judged at once, which bounds the memory that it takes.
 _JUDGED = 65536
+_EXAMPLES = 2  # windows left out whose places are kept, of each reason
 _MARKED, _LOST = QUALITY["marked bad"], QUALITY["lost"]
 
 
@@ -90,6 +91,7 @@ class WindowIndex:
         self.samples, self.stride = self.seconds * RATE_HZ, stride_samples(self.seconds, stride_seconds)
         self.dropped: Counter[str] = Counter()
         self.bad_electrodes: Counter[str] = Counter()
+        self._left_out: dict[str, list[Place]] = {}
         self._file = quality.filename if isinstance(quality, np.memmap) else None
         self._quality, self._limits = np.asarray(quality), info.quality
         self._judged = _MARKED if info.quality.bad_electrodes is None else np.uint8(255)
@@ -182,6 +184,14 @@ class WindowIndex:
         own._ends = np.cumsum(own._runs.count)
         return own
 
+    def left_out(self, reason: str) -> "WindowIndex":
+        """Returns the first few windows that were left out for one of the reasons in `dropped`."""
+        own, places = copy.copy(self), self._left_out.get(reason, [])
+        piece, start, span = np.array(places, dtype=np.int64).reshape(-1, 3).T
+        own._runs = _Runs(piece, span, start, np.ones(len(places), np.int64))
+        own._ends = np.cumsum(own._runs.count)
+        return own
+
     @property
     def nbytes(self) -> int:
         """Bytes that the index takes, beside texts and what lies on disk."""
@@ -210,7 +220,15 @@ class WindowIndex:
             windows = np.arange(first, min(first + _JUDGED, int(ends[-1])))
             run = np.searchsorted(ends, windows, side="right")
             number, step = odd[run], windows - (ends[run] - candidates.count[odd[run]])
-            keep = self._judge(begin[number] + step * self.stride, excluded, flagged)
+            start = candidates.start[number] + step * self.stride
+            useless = self._judge(begin[number] + step * self.stride, excluded, flagged)
+            for reason, mask in useless.items():
+                self.dropped[reason] += int(mask.sum())
+                known = self._left_out.setdefault(reason, [])
+                for one in np.flatnonzero(mask)[: _EXAMPLES - len(known)]:
+                    which = number[one]
+                    known.append(Place(int(candidates.piece[which]), int(start[one]), int(candidates.span[which])))
+            keep = ~np.logical_or.reduce([*useless.values()])
             number, step = number[keep], step[keep]
             new = (np.diff(number, prepend=-1) != 0) | (np.diff(step, prepend=-1) != 1)
             firsts = np.flatnonzero(new)
@@ -222,23 +240,24 @@ class WindowIndex:
         start = candidates.start[number] + step * self.stride
         return _Runs(candidates.piece[number], candidates.span[number], start, count)
 
-    def _judge(self, begin: Int64[np.ndarray, "N"], excluded: _Stretches, flagged: _Stretches) -> Bool[np.ndarray, "N"]:
-        """Returns which of the windows that begin there can be used."""
+    def _judge(
+        self, begin: Int64[np.ndarray, "N"], excluded: _Stretches, flagged: _Stretches
+    ) -> dict[str, Bool[np.ndarray, "N"]]:
+        """Returns which of the windows that begin there cannot be used, by reason; each of them has one."""
         end = begin + self.samples
         touched = _touch(begin, end, excluded)
         looked_at = np.flatnonzero(_touch(begin, end, flagged) & ~touched)
         flags = self._flags(begin[looked_at])
         useless = _useless(flags, self._limits)
-        self.dropped["annotated as bad"] += int(touched.sum())
-        for reason, mask in useless.items():
-            self.dropped[reason] += int(mask.sum())
         dropped = np.logical_or.reduce([*useless.values()])
         judged = flags[~dropped] & self._judged
         for kind, bit in QUALITY.items():
             self.bad_electrodes[kind] += int(np.count_nonzero(judged & bit))
-        keep = ~touched
-        keep[looked_at[dropped]] = False
-        return keep
+        found = {"annotated as bad": touched}
+        for reason, mask in useless.items():
+            found[reason] = np.zeros(len(begin), dtype=bool)
+            found[reason][looked_at[mask]] = True
+        return found
 
     def _flags(self, begin: Int64[np.ndarray, "N"]) -> UInt8[np.ndarray, "N C"]:
         """Returns all that is wrong, in any second that a window touches, with each of its electrodes."""

@@ -128,6 +128,16 @@ def test_too_many_bad_electrodes_drop_a_window_and_the_commonest_fault_is_the_re
     assert found.bad_electrodes == {"flat": 1}
 
 
+def test_the_first_windows_left_out_for_each_reason_can_be_looked_at():
+    flags = [(second, electrode, "clipped") for second in (1, 5, 9) for electrode in (1, 2)]
+    found = index([(0.0, 4000)], excluded=[("r", 17.0, 18.0, "BAD")], flags=flags)
+    assert starts(found) == [12]
+    clipped, bad = (found.left_out(reason) for reason in ("bad electrodes (clipped)", "annotated as bad"))
+    assert starts(clipped) == [0, 4] and starts(bad) == [16]
+    assert clipped.bad(clipped.place(1)).nonzero()[0].tolist() == [1, 2]
+    assert len(found.left_out("bad electrodes (flat)")) == 0 and found.dropped["bad electrodes (clipped)"] == 3
+
+
 def test_electrodes_that_are_marked_bad_do_not_count_among_too_many():
     marked = [(second, electrode, "marked bad") for second in range(20) for electrode in (0, 1, 2, 3)]
     found = index([(0.0, 4000)], flags=marked)

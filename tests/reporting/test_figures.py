@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 
 from labram_jax.evaluation.findings import Share
 from labram_jax.evaluation.reconstruction import FREQUENCIES, SpectralComparison
-from labram_jax.reporting.figures import scalp, scores, spectra, style, training, variance
+from labram_jax.reporting.figures import corpus, scalp, scores, spectra, style, training, variance
 from labram_jax.tables import Spread
 
 TEN_TWENTY = (
@@ -155,6 +155,19 @@ def test_names_on_the_head_can_be_read_on_every_colour():
 
 def luminance(color):
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+
+
+def test_traces_show_every_electrode_at_its_place_and_bad_ones_in_another_colour(tmp_path):
+    eeg = np.random.default_rng(0).normal(scale=20, size=(5, 400))
+    eeg[2] *= 1000
+    figure = corpus.traces(eeg + 300, TEN_TWENTY[:5], np.arange(5) == 2)
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(TEN_TWENTY[:5])
+    assert axis.get_ylabel() == "electrodes, 200 µV apart"  # nothing that the bad one decides
+    heights = [line.get_ydata() for line in axis.lines]
+    np.testing.assert_allclose(heights[1] + 200, eeg[1] - np.median(eeg[1]), atol=1e-9)
+    assert np.ptp(heights[2]) == 600 and len({line.get_color() for line in axis.lines}) == 2
+    saved(figure, tmp_path)
 
 
 def test_figures_leave_no_global_state():
