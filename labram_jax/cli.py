@@ -45,7 +45,7 @@ USAGE = """usage: labram-jax COMMAND ...
   push SOURCE OWNER/NAME --licence L    a model to the Hub, with a card of data, scores and digests
   plan CONFIG [--topology v5e:16x16]    compile for devices without having them: memory, step time, levers
   inspect PATH                          what a recording, corpus or checkpoint holds
-  report RUN|CORPUS                     figures and tables of a run or a corpus, as one HTML page
+  report RUN|BENCHMARK|CORPUS           figures and tables of a run, a benchmark or a corpus, as one HTML page
 
 `labram-jax COMMAND --help` tells more."""
 

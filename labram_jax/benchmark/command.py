@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labram_jax.benchmark.modes import changes_of
+from labram_jax.benchmark.page import Summary
 from labram_jax.benchmark.results import Results, scored, scored_fold_by_fold
 from labram_jax.benchmark.running import Benchmark, Tables
-from labram_jax.benchmark.writing import as_text, write_results
+from labram_jax.benchmark.writing import write_results
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.ledger import Overlap, overlap
 from labram_jax.checkpoints.resume import differences
@@ -144,7 +145,7 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
         seen=start.seen(tables),
     )
     page = write_results(results, out)
-    return f"{as_text(results)}\nwritten to {page}"
+    return f"{Summary.read(out)}\nwritten to {page}"
 
 
 def _encoder(checkpoint: str) -> tuple[str, str | None]:

@@ -1,21 +1,17 @@
-"""The results of a benchmark as files: results.json, results.csv, and a page with tables and a figure."""
+"""The results of a benchmark as files: results.json, results.csv, and the page."""
 
 import csv
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from labram_jax.benchmark.results import LEVEL, Results, Scored
-from labram_jax.evaluation import bootstrap
+from labram_jax.benchmark.page import JSON, write_page
+from labram_jax.benchmark.results import Results, Scored
 from labram_jax.jsonfile import write_json
 from labram_jax.protocol import named
-from labram_jax.reporting.figures.benchmark import beside_published
-from labram_jax.reporting.page import Page
-from labram_jax.tables import Spread, cell, metric_name, text_table
+from labram_jax.tables import Spread
 
-JSON, CSV, PAGE = "results.json", "results.csv", "results.html"
+CSV = "results.csv"
 ALL_FOLDS = "all folds"
 
 
@@ -28,12 +24,7 @@ def write_results(results: Results, out: Path) -> Path:
         writer.writerow(("of", "seed", "fold", "metric", "value"))
         writer.writerows(_lines(results))
     part.replace(out / CSV)
-    return _page(results, out)
-
-
-def as_text(results: Results) -> str:
-    """The scores and what must stand beside them, for a terminal."""
-    return "\n".join([results.protocol.name, text_table(*_scores(results, _metrics(results))), *_told(results)])
+    return write_page(out)
 
 
 def as_plain(results: Results) -> dict:
@@ -41,6 +32,8 @@ def as_plain(results: Results) -> dict:
     protocol = results.protocol
     return {
         "protocol": protocol.name,
+        "title": protocol.title,
+        "told": [*_told(results)],
         "corpus": results.corpus.address,
         "checkpoint": results.checkpoint,
         "size": results.size,
@@ -87,46 +80,6 @@ def _lines(results: Results) -> Iterator[tuple]:
                     yield name, seed if name in results.modes else "", fold, metric, repr(value)
 
 
-def _page(results: Results, out: Path) -> Path:
-    protocol, page = results.protocol, Page(out, f"Benchmark {results.protocol.name}", PAGE)
-    page.text(f"{protocol.title}; {protocol.split}.")
-    for sentence in _told(results):
-        page.text(sentence)
-    metrics = _metrics(results)
-    several = len(results.windows) > 1
-    page.heading("Scores")
-    if several:
-        page.text(f"Of the predictions of all {len(results.windows)} folds together; of chance, the mean of the folds.")
-    drawn = f"in brackets {bootstrap.LEVEL:.0%} intervals over {bootstrap.RESAMPLES:,} resamples of the test subjects, "
-    bounded = any(own.intervals for own in results.modes.values())
-    told = f"{drawn}of the first seed" if bounded else "no intervals, since all test windows are of one subject"
-    page.text(f"Mean and standard deviation over seeds; {told}.")
-    page.table(*_scores(results, metrics))
-    page.figure("scores", _figure(results, metrics), _caption(results, several))
-    if results.published:
-        _compared(page, results)
-    page.heading("Every seed")
-    rows = [
-        [mode, str(seed), *(own.get(name) for name in metrics)]
-        for mode, scored in results.modes.items()
-        for seed, own in scored.pooled.items()
-    ]
-    page.table(["mode", "seed", *map(metric_name, metrics)], rows)
-    if several:
-        _folds(page, results, metrics)
-    if others := (*protocol.differences, *results.notes):
-        page.heading("Notes")
-        for sentence in others:
-            page.text(f"{sentence[0].upper()}{sentence[1:]}.")
-    return page.write()
-
-
-def _metrics(results: Results) -> list[str]:
-    """The protocol's metrics that have a value."""
-    found = [scored.over_seeds() for scored in results.modes.values()]
-    return [name for name in results.protocol.metrics if any(name in own for own in found)]
-
-
 def _told(results: Results) -> Iterator[str]:
     """What must stand beside the scores."""
     start = f"from {results.checkpoint}" if results.checkpoint else "from scratch"
@@ -148,78 +101,3 @@ def _told(results: Results) -> Iterator[str]:
         changed = ", ".join(f"{name} {value}" for name, value in results.changed.items())
         yield f"With changed hyperparameters, not the protocol's: {changed}."
     yield from (f"{reason[0].upper()}{reason[1:]}." for reason in results.withheld())
-
-
-def _scores(results: Results, metrics: list[str]) -> tuple[list[str], list[list[object]]]:
-    rows = []
-    for mode, scored in results.modes.items():
-        costs = results.costs[mode]
-        seconds = float(np.mean([cost.seconds for cost in costs]))
-        rows.append([mode, *_cells(scored, metrics), costs[0].parameters, f"{seconds:.0f} s"])
-    for name, scored in results.beside.items():
-        rows.append([name, *_cells(scored, metrics), None, None])
-    for one in results.published:
-        rows.append([one.model, *(one.scores.get(metric) for metric in metrics), None, None])
-    return ["", *map(metric_name, metrics), "trained parameters", "a run took"], rows
-
-
-def _cells(scored: Scored, metrics: list[str]) -> list[str]:
-    """Each score with its interval, if it has one."""
-    over, cells = scored.over_seeds(), []
-    for name in metrics:
-        shown = (over.get(name), scored.intervals.get(name))
-        cells.append(" ".join(cell(value) for value in shown if value is not None) or "-")
-    return cells
-
-
-def _compared(page: Page, results: Results) -> None:
-    page.heading("Beside what is published")
-    page.text(
-        "Inside: our mean lies within their mean ± standard deviation. Welch's t test takes both means, standard "
-        f"deviations and numbers of seeds; below {LEVEL:g} the difference is more than seeds explain."
-    )
-    rows = [
-        [own.mode, own.published, metric_name(own.metric), own.ours, own.theirs, "yes" if own.inside else "no", own.p]
-        for own in results.compared()
-    ]
-    page.table(["mode", "published", "metric", "ours", "theirs", "inside", "Welch's p"], rows)
-    rows = [
-        [one.model, metric_name(metric), " ".join(f"{value:.4f}" for value in values)]
-        for one in results.published
-        for metric, values in one.by_seed.items()
-    ]
-    if rows:
-        page.table(["published", "metric", "each seed"], rows)
-    for source in dict.fromkeys(f"{one.model}: {one.source}." for one in results.published):
-        page.text(source)
-
-
-def _folds(page: Page, results: Results, metrics: list[str]) -> None:
-    columns = {**results.modes, **results.beside}
-    page.heading("Mean of the folds' own scores, over seeds")
-    means = {name: scored.over_folds() for name, scored in columns.items()}
-    page.table(["", *map(metric_name, metrics)], [[name, *map(own.get, metrics)] for name, own in means.items()])
-    page.heading(f"Every fold: {metric_name(metrics[0])}, mean over seeds")
-    rows: list[list[object]] = []
-    for fold, count in results.windows.items():
-        scores = (scored.of_fold(fold).get(metrics[0]) for scored in columns.values())
-        rows.append([fold, named(results.company[fold].tests, 4), count, *scores])
-    page.table(["fold", "who tests", "windows", *columns], rows)
-
-
-def _figure(results: Results, metrics: list[str]):
-    folds = len(results.windows) > 1
-    return beside_published(
-        metrics,
-        {mode: list(scored.pooled.values()) for mode, scored in results.modes.items()},
-        {mode: [one for own in scored.folds.values() for one in own.values()] if folds else []
-         for mode, scored in results.modes.items()},
-        {name: scored.over_seeds() for name, scored in results.beside.items()},
-        {one.model: one.scores for one in results.published},
-    )  # fmt: skip
-
-
-def _caption(results: Results, several: bool) -> str:
-    folds = " Small: every fold of every seed." if several else ""
-    published = " Bands: published mean ± standard deviation." if results.published else ""
-    return f"Each point is a seed, each stroke the mean over seeds.{folds}{published}"

@@ -245,16 +245,18 @@ def inspect(arguments: Sequence[str]) -> None:
 
 def report(arguments: Sequence[str]) -> None:
     def run(path: Positional[Path]) -> None:
-        """Write figures and tables of a run or a corpus as one HTML page, to open in a browser.
+        """Write figures and tables of a run, a benchmark or a corpus as one HTML page, to open in a browser.
 
         Args:
-            path: the directory of a run, or of a prepared corpus.
+            path: the directory of a run, of a benchmark's results, or of a prepared corpus.
         """
+        from labram_jax.benchmark.page import JSON, write_page
         from labram_jax.data.schema import CORPUS_FILE
         from labram_jax.reporting.report import write_report
         from labram_jax.reporting.report_corpus import write_corpus_report
 
-        write = write_corpus_report if (path / CORPUS_FILE).is_file() else write_report
+        kinds = {CORPUS_FILE: write_corpus_report, JSON: write_page}
+        write = next((own for name, own in kinds.items() if (path / name).is_file()), write_report)
         print(f"report written to {write(path)}")
 
     call(run, "report", arguments)

@@ -36,7 +36,7 @@ th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child { padding-left: 0; }
 tbody th { position: sticky; left: 0; background: #fff; min-width: 7rem; }
 .short { white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--grey); vertical-align: bottom; }
+thead th { min-width: 5rem; border-bottom: 2px solid var(--grey); vertical-align: bottom; }
 tbody th { font-weight: normal; color: var(--grey); }
 .number { text-align: right; }
 figure { margin: 1.5rem 0; }

@@ -18,6 +18,7 @@ from labram_jax.adaptation.features import FrozenFeatures
 from labram_jax.benchmark import command, running
 from labram_jax.benchmark.command import BenchmarkOptions, Start, run
 from labram_jax.benchmark.modes import changes_of
+from labram_jax.benchmark.page import write_page
 from labram_jax.benchmark.results import compare, scored, scored_fold_by_fold
 from labram_jax.benchmark.running import Company
 from labram_jax.benchmark.writing import write_results
@@ -127,6 +128,19 @@ def test_what_is_published_stands_beside_with_welch_s_test(done):
     own = [line for line in lines if (line["of"], line["seed"], line["metric"]) == ("all", "1", "auroc")]
     assert {line["fold"] for line in own} == {"split", "all folds"}
     assert {float(line["value"]) for line in own} == {written["modes"]["all"]["seeds"]["1"]["auroc"]}
+
+
+def test_the_page_is_made_anew_of_the_results_alone(done, tmp_path):
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    shutil.copy(done[0] / "results.json", folder)
+    assert cli.main(["report", str(folder)]) == 0
+    made, written = (text_of((own / "results.html").read_text()) for own in (folder, done[0]))
+    assert made == written
+    plain = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({name: own for name, own in plain.items() if name != "told"}))
+    with refuses("results.json is damaged, or of an earlier version .*: give the command `benchmark` again"):
+        write_page(folder)
 
 
 def test_published_values_are_withheld_where_the_corpus_is_another(results, tmp_path):
