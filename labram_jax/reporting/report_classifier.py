@@ -21,7 +21,7 @@ from labram_jax.evaluation.scoring import score_levels
 from labram_jax.reporting.figures import scalp, scores
 from labram_jax.reporting.page import Page
 from labram_jax.reporting.runlog import Run
-from labram_jax.tables import score_rows
+from labram_jax.tables import Interval, score_rows
 
 _LOSSES = frozenset({"log_loss", "rmse", "loss", "brier", "calibration_error"})  # not on the scale of the bars
 _MOST_MAPS = 6
@@ -49,7 +49,7 @@ def describe_classifier(page: Page, run: Run, corpora: Sequence[Corpus]) -> None
             page.note(f"{metric}: {reason}, so that it has no value.")
     for note in notes:
         page.text(f"{note[0].upper()}{note[1:].rstrip('.')}.")
-    _figures(page, tables, {**levels[0].columns, **published})
+    _figures(page, tables, {**levels[0].columns, **published}, levels[0].intervals)
     if tables[MODEL].task != "regression":
         page.attempt("Scalp map", lambda: _alpha_maps(page, windows, tables[MODEL].classes))
 
@@ -94,15 +94,22 @@ def _published(page: Page, corpora: Sequence[Corpus], config: FinetuningStageCon
     return {f"{COLUMN}{name}": result.scores for name, result in chosen.items()}
 
 
-def _figures(page: Page, tables: Mapping[str, PredictionTable], columns: Mapping[str, Mapping[str, object]]) -> None:
+def _figures(
+    page: Page,
+    tables: Mapping[str, PredictionTable],
+    columns: Mapping[str, Mapping[str, object]],
+    intervals: Mapping[str, Mapping[str, Interval]],
+) -> None:
     bars = {
         name: {metric: value for metric, value in own.items() if metric not in _LOSSES}
         for name, own in columns.items()
         if name != CHANCE
     }
+    strokes = " Strokes: intervals, as in brackets above; of what is published, standard deviations over seeds."
     page.figure(
-        "scores", scores.score_bars(bars, columns.get(CHANCE)), "Scores beside the baseline's and those of chance."
-    )
+        "scores", scores.score_bars(bars, columns.get(CHANCE), intervals),
+        f"Scores beside the baseline's and those of chance.{strokes if any(intervals.values()) else ''}",
+    )  # fmt: skip
     table = tables[MODEL].labelled()
     if table.task == "regression":
         return

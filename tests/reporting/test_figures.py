@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from labram_jax.evaluation.findings import Share
 from labram_jax.evaluation.reconstruction import FREQUENCIES, SpectralComparison
 from labram_jax.reporting.figures import corpus, scalp, scores, spectra, style, training, variance
-from labram_jax.tables import Spread
+from labram_jax.tables import Interval, Spread
 
 TEN_TWENTY = (
     *("FP1", "FP2", "F7", "F3", "FZ", "F4", "F8", "T3", "C3", "CZ", "C4", "T4"),
@@ -90,11 +90,13 @@ def test_roc_names_the_areas(tmp_path):
 
 def test_score_bars_of_columns_with_different_metrics(tmp_path):
     columns = {"model": {"auroc": 0.9, "accuracy": 0.8}, "paper": {"auroc": Spread(0.91, 0.01, 5)}}
-    figure = scores.score_bars(columns, {"auroc": 0.5})
+    figure = scores.score_bars(columns, {"auroc": 0.5}, {"model": {"auroc": Interval(0.7, 0.95)}})
     axis = figure.axes[0]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["AUROC", "accuracy"]
     assert sorted(round(bar.get_height(), 2) for bar in axis.patches) == [0.8, 0.9, 0.91]
     assert {text.get_text() for text in axis.texts} == {".90", ".80", ".91"}
+    strokes = [path.vertices[:, 1] for own in axis.collections for path in own.get_paths()]
+    np.testing.assert_allclose(strokes, [(0.7, 0.95), (0.8, 0.8), (0.9, 0.92)])
     saved(figure, tmp_path)
 
 

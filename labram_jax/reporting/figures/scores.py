@@ -1,6 +1,7 @@
 """How good the predictions are: confusion matrix, ROC curve, scores beside the baseline's and the paper's."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from sklearn import metrics
 
 from labram_jax.reporting.figures import style
-from labram_jax.tables import Spread, metric_name
+from labram_jax.tables import Interval, Spread, metric_name
 
 
 @style.styled
@@ -59,9 +60,11 @@ def roc(curves: Mapping[str, tuple[Int[np.ndarray, "N"], Float[np.ndarray, "N"]]
 
 @style.styled
 def score_bars(
-    columns: Mapping[str, Mapping[str, float | Spread]], chance: Mapping[str, float] | None = None
+    columns: Mapping[str, Mapping[str, float | Spread]],
+    chance: Mapping[str, float] | None = None,
+    intervals: Mapping[str, Mapping[str, Interval]] = MappingProxyType({}),
 ) -> Figure:
-    """Draws metrics of models side by side {model: {metric: value}}; spreads over seeds become error bars.
+    """Draws metrics of models side by side {model: {metric: value}}; spreads and `intervals` become error bars.
 
     Metrics that only one column has are kept; losses, which have no common scale with scores, should be left out
     by the caller. `chance` marks what is reached without any EEG.
@@ -71,13 +74,13 @@ def score_bars(
     axis = axes[0, 0]
     width = 0.8 / len(columns)
     for index, (model, scores) in enumerate(columns.items()):
-        shown = [(place, scores[name]) for place, name in enumerate(names) if name in scores]
-        places = np.array([place + (index - (len(columns) - 1) / 2) * width for place, _ in shown])
-        means = [value.mean if isinstance(value, Spread) else value for _, value in shown]
-        errors = [value.std if isinstance(value, Spread) else 0.0 for _, value in shown]
+        shown = [(place, name, scores[name]) for place, name in enumerate(names) if name in scores]
+        places = np.array([place + (index - (len(columns) - 1) / 2) * width for place, _, _ in shown])
+        means = [value.mean if isinstance(value, Spread) else value for _, _, value in shown]
+        errors = np.array([_reach(value, intervals.get(model, {}).get(name)) for _, name, value in shown]).T
         bars = axis.bar(
             places, means, width * 0.92, color=style.CYCLE[index % len(style.CYCLE)], label=model,
-            yerr=errors if any(errors) else None, error_kw={"lw": 1, "ecolor": style.INK},
+            yerr=errors if errors.any() else None, error_kw={"lw": 1, "ecolor": style.INK},
         )  # fmt: skip
         axis.bar_label(
             bars, [f"{mean:.2f}".replace("-0.", "-.").removeprefix("0") for mean in means], fontsize=7, padding=2
@@ -96,3 +99,10 @@ def score_bars(
         labels.append("chance")
     figure.legend(handles, labels, loc="outside upper center", ncols=5)
     return figure
+
+
+def _reach(value: float | Spread, interval: Interval | None) -> tuple[float, float]:
+    """How far the error bar of a value reaches below it and above it."""
+    if isinstance(value, Spread):
+        return value.std, value.std
+    return (0.0, 0.0) if interval is None else (max(0.0, value - interval.low), max(0.0, interval.high - value))
