@@ -1,67 +1,43 @@
 """The command line: `labram-jax COMMAND ...`. A room is imported only when its command runs."""
 
-import importlib
+import contextlib
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn
 
+from labram_jax import __version__
+from labram_jax.commands import COMMANDS, command
 from labram_jax.errors import INTERRUPTED, MAY_PASS, MISTAKE, STOPPED, InputError, exit_code, sentence_of
 
 LEAVE_SECONDS = 5.0
-# In which module of `commands` each of them is.
-COMMANDS = {
-    "demo": "training",
-    "prepare": "preparing",
-    "train": "training",
-    "tokenize": "models",
-    "evaluate": "models",
-    "predict": "models",
-    "audit": "models",
-    "benchmark": "training",
-    "embed": "models",
-    "convert": "models",
-    "push": "models",
-    "plan": "training",
-    "inspect": "models",
-    "report": "models",
-}
+_INTERRUPTED = "labram-jax: interrupted"
+_USAGE = """usage: labram-jax COMMAND ...
 
-USAGE = """usage: labram-jax COMMAND ...
+{commands}
 
-  demo [--out DIR]                      from recordings to scores, on simulated ones
-  prepare CORPUS SOURCE OUT             recordings to a corpus on disk
-  train CONFIG [--dotted.override V]    train a stage: tokenizer, pretraining or fine-tuning
-  tokenize TOKENIZER CORPUS             codes of all windows, kept beside the corpus for pretraining
-  evaluate CHECKPOINT CORPUS            scores on a split
-  predict CHECKPOINT CORPUS OUT         predictions for all windows, as one table
-  audit CHECKPOINT CORPUS               what features say of subjects, of labels, and of labels without subjects
-  benchmark PROTOCOL --corpus DIR       all folds and seeds of a benchmark, beside what is published
-  embed CHECKPOINT SOURCE OUT           features of a corpus or a recording, to .npz
-  convert SOURCE DEST                   PyTorch, safetensors and braindecode to JAX and back
-  push SOURCE OWNER/NAME --licence L    a model to the Hub, with a card of data, scores and digests
-  plan CONFIG [--topology v5e:16x16]    compile for devices without having them: memory, step time, levers
-  inspect PATH                          what a recording, corpus or checkpoint holds
-  report RUN|BENCHMARK|CORPUS           figures and tables of a run, a benchmark or a corpus, as one HTML page
-
-`labram-jax COMMAND --help` tells more."""
+`labram-jax COMMAND --help` tells more; `labram-jax --version` tells which one this is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 if it went well, or one of `labram_jax.errors` with one sentence."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
+        print(_usage())
         return 0 if arguments else MISTAKE
+    if arguments[0] in ("-V", "--version"):
+        print(_version())
+        return 0
     name, *rest = arguments
     try:
         if name not in COMMANDS:
             raise InputError(f"There is no command {name!r}; choose one of {', '.join(COMMANDS)}.")
-        command = getattr(importlib.import_module(f"labram_jax.commands.{COMMANDS[name]}"), name)
-        return command(rest) or 0
+        return command(name)(rest) or 0
     except InputError as error:
         print(f"labram-jax: {error}", file=sys.stderr)
         return exit_code(error)
@@ -69,8 +45,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"labram-jax: {sentence_of(error)}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt:
-        print("labram-jax: interrupted", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         return INTERRUPTED
+
+
+def _usage() -> str:
+    calls = {f"{name} {known.takes}": known.what for name, known in COMMANDS.items()}
+    width = max(map(len, calls))
+    return _USAGE.format(commands="\n".join(f"  {own:<{width}}  {what}" for own, what in calls.items()))
+
+
+def _version() -> str:
+    """This version, and those on which most depends when something is reported."""
+    import platform
+    from importlib.metadata import version
+
+    return f"labram-jax {__version__} (jax {version('jax')}, Python {platform.python_version()})"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """As Python answers Ctrl-C; but while modules are imported the process ends then and there.
+
+    An exception in the middle of an extension module's start (jaxlib's) ends the process by SIGABRT instead.
+    """
+    while frame is not None:
+        if "importlib._bootstrap" in frame.f_code.co_filename:
+            os.write(sys.stderr.fileno(), f"{_INTERRUPTED}\n".encode())
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def program(function: Callable[[], int] = main) -> NoReturn:
@@ -79,10 +82,14 @@ def program(function: Callable[[], int] = main) -> NoReturn:
     After a failure it ends within seconds and says no more, whatever else runs: the threads of a saver may wait for a
     dead disk forever, and what they leave unfinished complains by the page while the interpreter ends.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored on purpose
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = function()
     except SystemExit:
         raise
+    except KeyboardInterrupt:  # once more, while the first one was told
+        code = INTERRUPTED
     except BaseException:
         traceback.print_exc()
         code = MAY_PASS
@@ -91,8 +98,9 @@ def program(function: Callable[[], int] = main) -> NoReturn:
         sys.stderr.flush()
         deadline = time.monotonic() + LEAVE_SECONDS
         others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
-        while any(thread.is_alive() for thread in others) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        with contextlib.suppress(KeyboardInterrupt):
+            while any(thread.is_alive() for thread in others) and time.monotonic() < deadline:
+                time.sleep(0.05)
         os._exit(code)
     sys.exit(code)
 

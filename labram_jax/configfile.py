@@ -63,6 +63,11 @@ def protocols() -> list[Protocol]:
     return [load_protocol(name) for name in _known(config_folder() / "benchmarks")]
 
 
+def configurations() -> list[str]:
+    """The names of all stages' configurations in `configs/`."""
+    return _known(config_folder())
+
+
 def _variable(name: str, variable: str, what: str, folder: Path) -> tuple[Path, Any]:
     """The path of a Python file, given as such or by its name in a folder (with - for _), and a variable of it."""
     path = Path(name) if name.endswith(".py") else folder / f"{name.replace('-', '_')}.py"

@@ -1,11 +1,13 @@
 """The command line: what it does when all is well, and one sentence, exit code 2 and clean hands when it is not."""
 
+import ast
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import mne
@@ -14,12 +16,16 @@ import pytest
 from sentences import assert_one_sentence
 from small_runs import MONTAGES, write_corpus
 
-from labram_jax import cli
-from labram_jax.commands import models
+import labram_jax
+from labram_jax import cli, configfile
+from labram_jax.commands import COMMANDS, completing, models
 
-COMMANDS = (
-    *("demo", "prepare", "train", "tokenize", "evaluate", "predict", "audit", "embed", "convert", "push"),
-    *("inspect", "report"),
+# Commands as they are asked for help: those that a first word decides with one of each kind.
+ASKED = (
+    *((name,) for name in COMMANDS if name not in ("train", "prepare", "plan", "benchmark")),
+    *(("train", f"demo_{stage}") for stage in ("tokenizer", "pretraining", "finetuning")),
+    *(("prepare", corpus) for corpus in ("folder", "mobi")),
+    *(("plan", "demo_tokenizer"), ("benchmark", "eegmmidb_eyes")),
 )
 
 
@@ -186,12 +192,57 @@ def test_without_a_command_the_usage_is_printed(capsys):
     assert capsys.readouterr().out == without and all(f"\n  {command} " in without for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command, capsys):
-    arguments = [command, "demo_tokenizer"] if command == "train" else [command]
+def test_the_version_is_told(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith(f"labram-jax {labram_jax.__version__} (jax ")
+
+
+def options_of(arguments: Sequence[str], capsys) -> dict[str, str]:
+    """What is said of each option of a command, by its last spelling."""
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, "--tyro-print-completion", "bash"])
+    told = re.search("^COMPLETION_SPEC = (.*)$", capsys.readouterr().out, re.MULTILINE)
+    return {option["flags"][-1]: option["description"] for option in ast.literal_eval(told[1])["options"]}
+
+
+@pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
+def test_every_command_explains_itself_and_all_that_it_takes(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main([*arguments, "--help"])
-    assert stopped.value.code == 0 and f"usage: labram-jax {command}" in capsys.readouterr().out
+    usage, *_ = capsys.readouterr().out.splitlines()
+    assert stopped.value.code == 0 and usage.startswith(f"usage: labram-jax {' '.join(arguments)} [-h]")
+    # Positionals are called by what they are, not by their type.
+    assert not re.search(r" (PATH|STR|INT)\b", re.sub(r"--\S+ \S+", "", usage)) or arguments in {
+        ("inspect",),
+        ("demo",),
+    }
+    assert arguments != ("embed",) or usage.endswith(" CHECKPOINT SOURCE OUT")
+    options = options_of(arguments, capsys)
+    for option, told in options.items():
+        words = re.sub(r"\((default|required|repeatable).*", "", told.rpartition(" • ")[2], flags=re.DOTALL)
+        assert len(words.split()) >= 2, f"{option} is not explained"
+        assert option == "--help" or re.search(r"\((default|required|repeatable)", told), option
+
+
+def test_bash_completes_commands_options_values_and_names(tmp_path, monkeypatch):
+    few = {name: COMMANDS[name] for name in ("embed", "train")}
+    monkeypatch.setattr(completing, "COMMANDS", few)
+    monkeypatch.setattr(configfile, "configurations", lambda: ["demo_tokenizer", "demo_finetuning"])
+    (tmp_path / "labram-jax").write_text(completing.script("bash"))
+    asked = {
+        "em": "embed",
+        "embed --po": "--pool",
+        "embed --pool cl": "class_token",
+        "train demo_t": "demo_tokenizer",
+        "train demo_tokenizer --loop.ep": "--loop.epochs",
+        "embed recording": "",  # which leaves bash to complete files
+    }
+    lines = ["source ./labram-jax"]
+    for words in asked:
+        lines.append(f"COMP_WORDS=(labram-jax {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))")
+        lines.append('_labram_jax; echo "${COMPREPLY[*]}"')
+    ended = subprocess.run(["bash", "-c", "\n".join(lines)], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.stdout.splitlines() == [*asked.values()] and ended.stderr == ""
 
 
 def test_an_interrupted_command_says_so(monkeypatch, capsys):
@@ -201,6 +252,16 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys):
     monkeypatch.setattr(models, "inspect", inspect)
     assert cli.main(["inspect", "x"]) == 130
     assert complaint(capsys.readouterr().err) == "interrupted"
+
+
+def test_an_interruption_of_an_import_says_so_too(tmp_path):
+    """Where an exception would end an extension module's start, and the process with it."""
+    (tmp_path / "slow.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n")
+    code = "import labram_jax.cli\nlabram_jax.cli.program(lambda: __import__('slow'))"
+    paths = os.pathsep.join([str(tmp_path), str(Path(labram_jax.__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": paths}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "labram-jax: interrupted\n")
 
 
 def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):

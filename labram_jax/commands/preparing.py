@@ -27,8 +27,8 @@ def prepare(arguments: Sequence[str]) -> int | None:
     beam = {"beam": tuple(rest[end + 1 :])} if end < len(rest) else {}
 
     def run(
-        source: Annotated[Positional[str], tyro.conf.arg(metavar="SOURCE", help=f"{module.SOURCE}.")],
-        out: Annotated[Positional[Path], tyro.conf.arg(metavar="OUT", help="the corpus' folder, which is made.")],
+        source: Annotated[Positional[str], tyro.conf.arg(help=f"{module.SOURCE}.")],
+        out: Annotated[Positional[Path], tyro.conf.arg(help="the corpus' folder, which is made.")],
         options: Annotated[module.Options, tyro.conf.arg(name="")] = module.Options(),
     ) -> None:
         from data_prep.prepare import prepare

@@ -24,17 +24,27 @@ class EncoderConfig:
     """
 
     width: int = 200
+    """Features of a patch."""
     depth: int = 12
+    """Number of blocks."""
     heads: int = 10
+    """Heads of attention in each block, a divisor of the width."""
     temporal_channels: int = 8
+    """Filters in each layer of the temporal convolution; the width is 25 times as much."""
     mlp_ratio: int = 4
+    """Width of a block's inner layer over that of the block."""
     qkv_bias: bool = False
+    """Biases of queries and values."""
     qk_norm: bool = True
+    """Layer norms of queries and keys."""
     layer_scale: float = 0.1
     """Start value of the per-feature scale of each branch; 0 leaves the scales out."""
     drop_path: float = 0.0
+    """Share of branches left out in training, in the last block; it rises from 0 in the first."""
     class_position: Literal["class_row", "first_electrode"] = "class_row"
+    """Row of the electrode embedding for the class token: one of its own, or that of the window's first electrode."""
     initialisation: Literal["tokenizer", "pretraining"] = "tokenizer"
+    """How fresh parameters are drawn: as for the tokenizer and for fine-tuning, or as for pretraining."""
     amplitude: bool = False
     """Add a linear map of each patch's log amplitude, which the group normalisation takes away, to its embedding. It
     starts at zero, so that weights trained without it give what they gave."""
@@ -99,8 +109,11 @@ class QuantizerConfig:
     """The codebook: K codes of dimension d on the unit sphere, moved by an exponential moving average."""
 
     codes: int = 8192
+    """How many codes there are."""
     dimension: int = 64
+    """Of each code."""
     decay: float = 0.99
+    """Of the moving averages that move the codes, per step."""
 
     def __post_init__(self):
         require(self.codes >= 2, f"the codebook needs at least 2 codes, not {self.codes}.")
@@ -130,6 +143,7 @@ class MaskedModelConfig:
 
     encoder: EncoderConfig = EncoderConfig(class_position="first_electrode", initialisation="pretraining")
     codes: int = 8192
+    """How many codes there are to be predicted; the tokenizer decides."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +158,11 @@ class ClassifierConfig:
 
     encoder: EncoderConfig = EncoderConfig()
     outputs: int = 1
+    """Outputs of the head: 1 for two classes, else one a class or quantity."""
     pooling: Literal["mean", "class_token", "electrodes", "attention"] = "mean"
+    """What the head sees of a window: the mean over patches, the class token, a mean an electrode, or a learnt mean."""
     task: Literal["classification", "regression"] = "classification"
+    """Whether labels are classes or quantities."""
     head_scale: float = 0.001
     """Factor on the fresh head's weights."""
     classes: tuple[str, ...] = ()
@@ -155,6 +172,7 @@ class ClassifierConfig:
     filters: bool = False
     """Show it that of what each filter of the temporal convolution gives of each electrode, before its norms."""
     target_mean: tuple[float, ...] = ()
+    """Of each output of a regressor, see target_scale."""
     target_scale: tuple[float, ...] = ()
     """Of each output of a regressor: outputs are target_mean + target_scale times what the head gives."""
 

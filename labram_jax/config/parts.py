@@ -16,6 +16,7 @@ class ComputeConfig:
     """
 
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Type of the factors of matrix products; float64 only to validate numerics."""
     remat: Literal["none", "block", "products"] = "none"
     """Recompute in the backward pass: nothing, whole blocks, or all but the matrix products."""
     attention: Literal["auto", "xla", "splash", "cudnn", "triton"] = "auto"
@@ -40,10 +41,13 @@ class DataConfig:
     weights: tuple[float, ...] = ()
     """Share of each corpus in every batch; empty is in proportion to its windows."""
     train_split: str = "train"
+    """Split of the corpora that is trained on."""
     validation_split: str = "validation"
-    """Empty: no validation."""
+    """Split that chooses the best checkpoint; empty: no validation."""
     test_split: str = "test"
+    """Split that is scored at the end; empty: none."""
     validation_subjects: tuple[str, ...] = ()
+    """Subjects, as the corpora name them, who validate whatever the corpora say; see test_subjects."""
     test_subjects: tuple[str, ...] = ()
     """Subjects, as the corpora name them, who validate and test whatever the corpora say; all others train then."""
     time_folds: int = 0
@@ -59,10 +63,13 @@ class DataConfig:
     batch_rows: int = 64
     """Rows of a global batch, over all devices."""
     patch_slots: int = 256
+    """Patches that a row has room for, of all its windows."""
     segments: int = 1
     """Most windows in one row."""
     threads: int = 4
+    """Threads of a process that read and pack batches."""
     prefetch: int = 4
+    """Batches that are ready ahead of the step."""
     workers: int = 0
     """Processes that prepare training batches instead of the threads, where these do not keep up."""
     damaged_share: float = 0.0
@@ -119,12 +126,19 @@ class OptimizerConfig:
     """AdamW with the reference's groups, warm-up and cosine schedule."""
 
     learning_rate: float = 5e-4
+    """The largest learning rate, at the end of the warm-up."""
     final_learning_rate: float = 1e-5
+    """Learning rate where the cosine ends."""
     warmup_epochs: float = 5
+    """Epochs over which the learning rate rises from 0."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's decay of the first and the second moment."""
     epsilon: float = 1e-8
+    """AdamW's, beside the root of the second moment."""
     weight_decay: float = 0.05
+    """Of matrices, convolutions and the mask token; biases, norms and embeddings have none."""
     clip_norm: float | None = 3.0
+    """Largest norm of the gradients of a step; None is no limit."""
     layer_decay: float = 1.0
     """Factor on the learning rate from each block to the one below it; 1 is none."""
     time_embedding_layer: Literal["top", "bottom"] = "top"
@@ -177,11 +191,17 @@ class LoopConfig:
     log_every: int = 20
     """Steps of one logged interval."""
     evaluate_every_epochs: float | None = 1.0
+    """Epochs from one evaluation to the next; None is never."""
     evaluate_every_steps: int | None = None
+    """The same in steps."""
     evaluate_every_minutes: float | None = None
+    """The same in minutes."""
     save_every_epochs: float | None = 1.0
+    """Epochs from one checkpoint to the next; None is never."""
     save_every_steps: int | None = None
+    """The same in steps."""
     save_every_minutes: float | None = None
+    """The same in minutes."""
     keep: int = 3
     """Checkpoints kept beside the best one."""
     steps_per_dispatch: int = 1
@@ -192,6 +212,7 @@ class LoopConfig:
     """After so long without a step or a batch of an evaluation the process ends with the stacks of its threads; None is
     never. Compiling, and waiting for data or storage, count."""
     seed: int = 0
+    """Decides all that is random in the training: parameters, order of windows, masks, drop path."""
 
     def __post_init__(self):
         require(self.epochs > 0, f"loop.epochs {self.epochs} must be positive.")
@@ -242,8 +263,11 @@ class MeshConfig:
     """Devices along each axis of the mesh; one of them may be -1: whatever is left."""
 
     data: int = -1
+    """Devices over which rows of a batch are spread; -1 takes all that are left."""
     fsdp: int = 1
+    """Devices over which parameters and moments are spread too."""
     model: int = 1
+    """Devices over which heads and inner layers are spread."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +281,17 @@ class CodebookTraining:
     """
 
     commitment_weight: float = 1.0
+    """Weight of the commitment loss beside that of the spectra."""
     kmeans_start: bool = True
+    """Start the codebook by k-means over the latents of a batch."""
     kmeans_iterations: int = 10
+    """Iterations of that k-means."""
     bypass_epochs: float = 0.0
+    """Epochs without the quantizer, before the codebook starts."""
     bypass_noise: float = 0.0
     """Standard deviation of the noise on the unit latents while the quantizer is bypassed, per element."""
     commitment_warmup_epochs: float = 0.0
+    """Epochs over which the commitment weight rises from 0."""
     restart_below: float = 0.0
     """A code whose running count per step falls below this moves onto a latent of the batch; 0 is never. Even use of
     all codes has a count of patches per batch over codes; a hundredth of it is a good threshold."""

@@ -29,6 +29,7 @@ class StageConfig:
     """What every stage has; `run` is the directory for checkpoints, logs and figures."""
 
     run: str
+    """Directory for checkpoints, log and figures; a training that is there goes on."""
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loop: LoopConfig = LoopConfig()
@@ -64,9 +65,11 @@ class ProbeConfig:
     every_epochs: float = 1.0
     """Epochs of pretraining from one probe to the next; the last is at the end."""
     pooling: Literal["mean", "class_token", "electrodes"] = "mean"
+    """How features are made of patches, as a classifier's `pooling`."""
     amplitude: bool = False
+    """Also the log amplitude of each electrode."""
     filters: bool = False
-    """Features as a classifier's `pooling`, `amplitude` and `filters` make them."""
+    """Also that of what each filter of the temporal convolution gives of it."""
     penalties: tuple[float, ...] = PENALTIES
     """As a fine-tuning's; the best on the validation split is taken, for the features as for band powers."""
     window_seconds: int | None = None
@@ -120,6 +123,7 @@ class FinetuningStageConfig(StageConfig):
     encoder: str = ""
     """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
     label_smoothing: float = 0.1
+    """Share of a label's weight that is spread evenly over the classes."""
     select_by: Literal[
         "auto", "loss", "auroc", "auc_pr", "balanced_accuracy", "accuracy", "cohen_kappa", "weighted_f1", "auroc_ovr",
         "log_loss", "brier", "calibration_error", "pearson_r", "r2", "rmse",
@@ -131,7 +135,9 @@ class FinetuningStageConfig(StageConfig):
     and what follows them; the head with its norm; or nothing by gradients ("probe"): the head is fitted once to the
     features of the frozen encoder, by logistic regression, or by ridge regression of vectors."""
     last_blocks: int = 2
+    """How many blocks are trained with trainable "blocks"."""
     lora_rank: int = 8
+    """Inner dimension of the low-rank updates with trainable "lora"."""
     lora_scale: float = 16.0
     """An update is lora_scale / lora_rank times the product of its two matrices."""
     penalties: tuple[float, ...] = PENALTIES
