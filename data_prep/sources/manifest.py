@@ -29,6 +29,7 @@ from labram_jax.data.schema import SPLITS
 from labram_jax.errors import InputError
 
 COLUMNS = ("path", "subject", "split", "label", "start", "stop")
+_SECONDS = ("start", "stop")
 
 _VECTOR = re.compile(r"label_\d+")
 
@@ -110,20 +111,30 @@ def _cells(file: Path) -> pd.DataFrame:
         raise InputError(f"{file}, line {number}: it has not as many cells as the header; mend the line.")
     if cells.empty:
         raise InputError(f"{file} lists no recording; add a line for each.")
-    return cells.apply(lambda column: column.str.strip())
+    cells = cells.apply(lambda column: column.str.strip())
+    _refuse_misspelt(cells, file)
+    return cells
 
 
 def _check_columns(columns: Sequence[str], file: Path) -> None:
     if "path" not in columns:
         raise InputError(f"{file} has no column 'path'; its first line must name the columns, of {_known()}.")
-    lacking = [name for name in COLUMNS if name not in columns]
     for column in columns:
         if columns.count(column) > 1:
             raise InputError(f"{file} has the column {column!r} twice; remove one.")
-        # A column of one's own is left alone, but one that is misspelt would be lost.
-        own = column not in COLUMNS and not _VECTOR.fullmatch(column)
-        if own and (meant := difflib.get_close_matches(column, lacking, n=1, cutoff=0.75)):
-            raise InputError(f"{file} has a column {column!r}, which is unknown; call it {meant[0]!r} if it is that.")
+
+
+def _refuse_misspelt(cells: pd.DataFrame, file: Path) -> None:
+    """A column of one's own is left alone, but one that is misspelt would be lost."""
+    lacking = [name for name in COLUMNS if name not in cells]
+    for column in (name for name in cells if name not in COLUMNS and not _VECTOR.fullmatch(name)):
+        meant = difflib.get_close_matches(column, lacking, n=1, cutoff=0.75)
+        # `state` or `step` is no misspelt start or stop where it holds words.
+        if meant and not (meant[0] in _SECONDS and pd.to_numeric(cells[column], errors="coerce").isna().any()):
+            raise InputError(
+                f"{file} has a column {column!r}, which is unknown; call it {meant[0]!r} if it is that, or else give it "
+                "a name that is less alike."
+            )
 
 
 def _known() -> str:

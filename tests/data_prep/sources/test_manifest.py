@@ -36,8 +36,10 @@ def test_one_file_is_one_recording_whatever_its_path(read, tmp_path):
 
 
 def test_columns_of_ones_own_are_left_alone(read):
-    lines, _ = read("path,age,comment\na.edf,31,fell asleep\n")
+    """Also `state`, which is much like `start`, but holds no seconds."""
+    lines, classes = read("path,age,state,step,comment,label\na.edf,31,rest,2b,fell asleep,x\n")
     assert list(lines) == ["path", "subject", "split", "label", "start", "stop"]
+    assert classes == ("x",) and lines["start"].tolist() == [0]
 
 
 def test_classes_are_sorted_as_numbers_or_names():
@@ -70,6 +72,7 @@ def test_labels_are_classes_or_quantities(read, column, values, labels, classes)
         ("path,label\na.edf,x\n,y\n", "line 3: there is no file"),
         ("path\na.edf\nb\0.edf\n", r"line 3: there is no file .*b\\0\.edf"),
         ("path,lable\na.edf,x\n", "column 'lable', which is unknown; call it 'label'"),
+        ("path,strat\na.edf,1.5\n", "column 'strat', which is unknown; call it 'start' if it is that, or else"),
         ("path,label,label\na.edf,x,y\n", "'label' twice"),
         ("subject\ns\n", "no column 'path'"),
         ("", "no column 'path'"),
