@@ -68,8 +68,8 @@ class LabramFeatures(TransformerMixin, _OverWindows):
 
     def fit(self, X: Any, y: Any = None) -> "LabramFeatures":
         """Reads the model and looks at the windows; nothing is learnt from them."""
-        if self.pool == "none":
-            raise InputError("pool is 'none', which gives patches and no vectors: choose 'mean' or 'class_token'.")
+        if self.pool in ("none", "electrodes"):
+            raise InputError(f"pool is {self.pool!r}, which gives no vector a window: choose 'mean' or 'class_token'.")
         self._windows(X)
         self.model_ = self._loaded()
         if self.convention != "pretraining" and not isinstance(self.model_, Encoder):

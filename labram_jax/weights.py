@@ -9,7 +9,7 @@ import numpy as np
 from labram_jax.checkpoints.files import SEEN
 from labram_jax.checkpoints.ledger import Ledger
 from labram_jax.checkpoints.models import find_model, load_model, read_meta, save_model
-from labram_jax.config import FinetuningStageConfig, ModelConfig, TokenizerConfig
+from labram_jax.config import AnyStageConfig, FinetuningStageConfig, ModelConfig, TokenizerConfig
 from labram_jax.configfile import from_dict, to_dict
 from labram_jax.convert.exporting import Pooling, write_braindecode, write_official
 from labram_jax.convert.importing import import_model
@@ -27,6 +27,15 @@ def read_model(path: str | Path, weights: str | None = None) -> tuple[dict[str, 
     `path` may also be a name or an address of `obtain.located`; `weights` is what of a file to take where it holds
     several models, such as model_ema. Raises InputError where there is none, or where it is damaged.
     """
+    variables, config = read_trained(path, weights)
+    if isinstance(config, FinetuningStageConfig) and config.trainable == "lora":
+        params = lora.merged(variables["params"], config.lora_scale)
+        variables = {**variables, "params": jax.tree.map(np.asarray, params)}
+    return variables, getattr(config, "model", config)
+
+
+def read_trained(path: str | Path, weights: str | None = None) -> tuple[dict[str, Any], AnyStageConfig | ModelConfig]:
+    """As `read_model`, but of a run or its checkpoints as they are trained: with the configuration of their stage."""
     path = located(path)
     if is_foreign(path):
         imported = import_model(path, weights)
@@ -34,12 +43,7 @@ def read_model(path: str | Path, weights: str | None = None) -> tuple[dict[str, 
     if weights is not None:
         raise InputError(f"{path} holds one model: leave weights={weights!r} out, which is for files of PyTorch.")
     variables, values = load_model(path)
-    config = from_dict(values, str(path))
-    if isinstance(config, FinetuningStageConfig) and config.trainable == "lora":
-        params = lora.merged(variables["params"], config.lora_scale)
-        variables = {**variables, "params": jax.tree.map(np.asarray, params)}
-    # A checkpoint of a run holds the configuration of its stage, an exported model its own.
-    return variables, getattr(config, "model", config)
+    return variables, from_dict(values, str(path))
 
 
 def read_tokenizer(path: str | Path) -> tuple[dict[str, Any], TokenizerConfig]:
@@ -65,7 +69,7 @@ def read_ledger(path: str | Path) -> Ledger:
 
 
 def convert(
-    source: Path,
+    source: str | Path,
     dest: Path,
     to: Target = "auto",
     *,

@@ -136,7 +136,7 @@ def test_features_by_every_pooling(trained_encoder, trained_classifier, eeg):
         assert found["none"].shape == (*SHAPE, 100)
         assert not np.allclose(found["mean"], found["class_token"], atol=1e-2)
         np.testing.assert_array_equal(model.features(eeg, ELECTRODES, sfreq=200), found["mean"])
-        with refuses("pool is 'max': choose 'mean', 'class_token' or 'none'"):
+        with refuses("pool is 'max': choose mean, class_token, electrodes, none"):
             model.features(eeg, ELECTRODES, pool="max", sfreq=200)
     head = trained_classifier.variables["params"]["head"]
     logits = found["mean"] @ head["kernel"] + head["bias"]  # the feature that the head sees

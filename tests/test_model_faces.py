@@ -69,6 +69,11 @@ def test_layers_are_pooled(encoder, windows):
     patches = encoder.features(windows, layer=layer, pool="none")
     assert patches.shape == (3, 7, 4, 100)
     np.testing.assert_allclose(encoder.features(windows, layer=layer), patches.mean(axis=(1, 2)), atol=1e-5)
+    by_electrode = encoder.features(windows, layer=layer, pool="electrodes")
+    np.testing.assert_allclose(by_electrode, patches.mean(axis=2), atol=1e-5)
+    bad = Windows.from_array(windows.eeg, NAMES, 200, bads=["C3"])
+    found = encoder.features(bad, layer=layer, pool="electrodes")
+    assert np.isnan(found[:, 3]).all() and not np.isnan(np.delete(found, 3, axis=1)).any()
     assert encoder.features(windows, layer="blocks.0", pool="class_token").shape == (3, 100)
     with refuses("comes before the class token"):
         encoder.features(windows, layer="temporal_convolution", pool="class_token")

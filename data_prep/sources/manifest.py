@@ -132,8 +132,8 @@ def _refuse_misspelt(cells: pd.DataFrame, file: Path) -> None:
         # `state` or `step` is no misspelt start or stop where it holds words.
         if meant and not (meant[0] in _SECONDS and pd.to_numeric(cells[column], errors="coerce").isna().any()):
             raise InputError(
-                f"{file} has a column {column!r}, which is unknown; call it {meant[0]!r} if it is that, or else give it "
-                "a name that is less alike."
+                f"{file} has a column {column!r}, which is unknown; call it {meant[0]!r} if it is that, or else give "
+                "it a name that is less alike."
             )
 
 

@@ -20,15 +20,15 @@ COMMANDS = {
         "training", "CONFIG [--dotted.override V]", "train a stage: tokenizer, pretraining or fine-tuning"
     ),
     "tokenize": Command("models", "TOKENIZER CORPUS", "codes of all windows, kept beside the corpus for pretraining"),
-    "evaluate": Command("models", "CHECKPOINT CORPUS", "scores on a split"),
-    "predict": Command("models", "CHECKPOINT CORPUS OUT", "predictions for all windows, as one table"),
+    "evaluate": Command("models", "CHECKPOINT SOURCE", "scores on a split of a corpus, or on recordings"),
+    "predict": Command("models", "CHECKPOINT SOURCE OUT", "predictions for all windows, as one table"),
     "audit": Command(
         "models", "CHECKPOINT CORPUS", "what features say of subjects, of labels, and of labels without subjects"
     ),
     "benchmark": Command(
         "training", "PROTOCOL --corpus DIR", "all folds and seeds of a benchmark, beside what is published"
     ),
-    "embed": Command("models", "CHECKPOINT SOURCE OUT", "features of a corpus or a recording, to .npz"),
+    "embed": Command("models", "CHECKPOINT SOURCE OUT", "features of a corpus or of recordings, to .npz or Zarr"),
     "convert": Command("models", "SOURCE DEST", "PyTorch, safetensors and braindecode to JAX and back"),
     "push": Command(
         "models", "SOURCE OWNER/NAME --licence L", "a model to the Hub, with a card of data, scores and digests"

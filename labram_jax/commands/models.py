@@ -41,63 +41,75 @@ def tokenize(arguments: Sequence[str]) -> None:
 
 def evaluate(arguments: Sequence[str]) -> None:
     def run(
-        checkpoint: Positional[Path],
-        corpus: Positional[str],
-        also: tuple[Path, ...] = (),
+        checkpoint: Positional[str],
+        source: Positional[str],
+        also: tuple[str, ...] = (),
         split: Literal["train", "validation", "test"] = "test",
         baseline: bool = True,
         window_seconds: int | None = None,
         stride_seconds: float | None = None,
+        manifest: Path | None = None,
+        notch: float | None = 50.0,
     ) -> None:
-        """Score a model on a split of a corpus, beside what is reached without it.
+        """Score a model on a split of a corpus, or on recordings, beside what is reached without it.
 
         Classifiers are scored per window, per recording and per subject, with 95 % intervals over subjects, beside a
         band-power regression and chance; their predictions are left in the run as one table (.npz and .csv).
 
         Args:
-            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
-            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
+            checkpoint: a run (its best checkpoint), a checkpoint, an exported model, a file of PyTorch, a known name
+                (labram-base), or an address on the Hub (hf://OWNER/NAME).
+            source: a corpus made by `labram-jax prepare`, or its address in a bucket; or a recording or a folder of
+                recordings in any format that MNE reads, prepared for the moment as by `prepare folder`.
             also: runs that differ in their seed alone; scores become mean and standard deviation.
-            split: which windows.
+            split: which windows; recordings are all in it, unless their manifest says another.
             baseline: also fit a band-power regression to the corpus' training split (classifiers).
             window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
             stride_seconds: from the start of one window to the next; by default as the model was trained, or the
                 window's length where that is given.
+            manifest: of recordings: a CSV file that says their labels (path, subject, split, label, start, stop), as
+                for `prepare folder`; a classifier needs it.
+            notch: of recordings: mains frequency to take out in Hz (50 or 60), or None.
         """
         from labram_jax.evaluation.evaluate import evaluate_seeds
         from labram_jax.runs import keep_compiled
 
         keep_compiled()
-        print(evaluate_seeds([checkpoint, *also], corpus, split, baseline, window_seconds, stride_seconds))
+        lengths = (window_seconds, stride_seconds)
+        print(evaluate_seeds([checkpoint, *also], source, split, baseline, *lengths, manifest, notch))
 
     call(run, "evaluate", arguments)
 
 
 def predict(arguments: Sequence[str]) -> None:
     def run(
-        checkpoint: Positional[Path],
-        corpus: Positional[str],
+        checkpoint: Positional[str],
+        source: Positional[str],
         out: Positional[Path],
         window_seconds: int | None = None,
         stride_seconds: float | None = None,
+        notch: float | None = 50.0,
     ) -> None:
-        """Write a classifier's predictions for all windows of a corpus as one table, with or without labels.
+        """Write a classifier's predictions for all windows of a corpus or of recordings as one table.
 
         A line a window: corpus, split, recording, subject, start, label, and the probability of each class.
 
         Args:
-            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
-            corpus: a corpus made by `labram-jax prepare`, or its address in a bucket.
+            checkpoint: a run (its best checkpoint), a checkpoint, an exported model, a file of PyTorch, a known name
+                (labram-base), or an address on the Hub (hf://OWNER/NAME).
+            source: a corpus made by `labram-jax prepare`, or its address in a bucket; or a recording or a folder of
+                recordings in any format that MNE reads, prepared as by `prepare folder`. No labels are needed.
             out: the .npz file to write, one array a column; a .csv file of the same name is written beside it.
             window_seconds: length of the windows in whole seconds, 1 to 16; by default as the model was trained.
             stride_seconds: from the start of one window to the next; by default as the model was trained, or the
                 window's length where that is given.
+            notch: of recordings: mains frequency to take out in Hz (50 or 60), or None.
         """
         from labram_jax.evaluation.predict import predict
         from labram_jax.runs import keep_compiled
 
         keep_compiled()
-        print(predict(checkpoint, corpus, out, window_seconds, stride_seconds))
+        print(predict(checkpoint, source, out, window_seconds, stride_seconds, notch))
 
     call(run, "predict", arguments)
 
@@ -106,7 +118,7 @@ def audit(arguments: Sequence[str]) -> None:
     from labram_jax.config import PENALTIES
 
     def run(
-        checkpoint: Positional[Path],
+        checkpoint: Positional[str],
         corpus: Positional[str],
         readouts: tuple[Literal["mean", "class_token", "electrodes", "attention"], ...] = (),
         most_windows: int = 2000,
@@ -146,49 +158,58 @@ def audit(arguments: Sequence[str]) -> None:
 
 def embed(arguments: Sequence[str]) -> None:
     def run(
-        checkpoint: Positional[Path],
-        source: Positional[Path],
+        checkpoint: Positional[str],
+        source: Positional[str],
         out: Positional[Path],
-        pool: Literal["mean", "class_token", "none"] = "mean",
+        pool: Literal["mean", "class_token", "electrodes", "none"] = "mean",
         window_seconds: int | None = None,
         stride_seconds: float | None = None,
+        manifest: Path | None = None,
         notch: float | None = 50.0,
     ) -> None:
-        """Write features of a corpus or a recording to a .npz file (of a tokenizer: codes).
+        """Write features of a corpus or of recordings to an .npz file or a Zarr group (of a tokenizer: codes).
+
+        Beside them: subject, recording, start, split, label, bad electrodes and quality of each window. Windows that
+        are lost, annotated as bad, or have too many bad electrodes are left out.
 
         Args:
-            checkpoint: a run (its best checkpoint), a checkpoint, or an exported model.
-            source: a corpus, or one recording in any format that MNE reads.
-            out: the file to write.
-            pool: one vector a window (mean, class_token), or one a patch (none).
+            checkpoint: a run (its best checkpoint), a checkpoint, an exported model, a file of PyTorch, a known name
+                (labram-base), or an address on the Hub (hf://OWNER/NAME).
+            source: a corpus made by `labram-jax prepare`, or its address in a bucket; or a recording or a folder of
+                recordings in any format that MNE reads, prepared for the moment as by `prepare folder`.
+            out: what to write: a Zarr group where it ends with .zarr, else an .npz file.
+            pool: one vector a window (mean, class_token), one an electrode (electrodes), or one a patch (none).
             window_seconds: length of the windows in whole seconds, 1 to 16; by default that of the corpus' protocol, or
                 that which makes about 256 patches.
             stride_seconds: from the start of one window to the next; by default the window's length.
-            notch: mains frequency to take out of a recording in Hz, or None.
+            manifest: of recordings: a CSV file that says their labels (path, subject, split, label, start, stop), as
+                for `prepare folder`.
+            notch: of recordings: mains frequency to take out in Hz (50 or 60), or None.
         """
         from labram_jax.evaluation.embed import embed
         from labram_jax.runs import keep_compiled
 
         keep_compiled()
-        shapes = embed(
+        shapes, told = embed(
             checkpoint,
             source,
             out,
             pool=pool,
             window_seconds=window_seconds,
             stride_seconds=stride_seconds,
+            manifest=manifest,
             notch=notch,
         )
         for name, shape in shapes.items():
             print(f"{name}: {' x '.join(map(str, shape))}")
-        print(f"written to {out}")
+        print("\n".join([*told, f"written to {out}"]))
 
     call(run, "embed", arguments)
 
 
 def convert(arguments: Sequence[str]) -> None:
     def run(
-        source: Positional[Path],
+        source: Positional[str],
         dest: Positional[Path],
         to: Literal["auto", "jax", "official", "braindecode"] = "auto",
         strict: bool = False,

@@ -146,10 +146,14 @@ class WindowIndex:
         """Returns which electrodes are bad in a window; None where none is, for the sake of speed."""
         if not self._flagged[place.piece]:
             return None
+        bad = (self.quality(place) & self._judged) != 0
+        return bad if bad.any() else None
+
+    def quality(self, place: Place) -> UInt8[np.ndarray, "C"]:
+        """Returns all that is wrong with each electrode in the seconds that a window touches, as `schema.QUALITY`."""
         begin = int(self._first_seconds[place.piece]) * RATE_HZ + place.start
         seconds = self._quality[begin // RATE_HZ : (begin + self.samples - 1) // RATE_HZ + 1]
-        bad = (np.bitwise_or.reduce(seconds, axis=0) & self._judged) != 0
-        return bad if bad.any() else None
+        return np.bitwise_or.reduce(seconds, axis=0)
 
     def listed(self) -> pd.DataFrame:
         """Returns a table of all windows, in order: recording, subject, start_seconds (from the recording's start)."""

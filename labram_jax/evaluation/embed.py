@@ -1,18 +1,20 @@
-"""Features of a corpus or of a single recording, as arrays in one .npz file."""
+"""Features of a corpus or of recordings, with all that is known of each window, in one .npz file or a Zarr group."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from labram_jax.data.corpus import Corpus
-from labram_jax.data.remote import is_address
-from labram_jax.data.schema import CORPUS_FILE
+from labram_jax.data.views import MontageWindows
 from labram_jax.errors import InputError
+from labram_jax.evaluation.array_files import Streamed, check_free, write_arrays
 from labram_jax.evaluation.heldout import CHUNK, chunks
+from labram_jax.evaluation.sources import corpus_of
 from labram_jax.inference import Model, Pooling, Tokenizer, load
 from labram_jax.progress import Progress
 from labram_jax.windows import Windows
-from labram_jax.windows.recordings import cut
 
 
 def embed(
@@ -23,86 +25,91 @@ def embed(
     pool: Pooling = "mean",
     window_seconds: int | None = None,
     stride_seconds: float | None = None,
+    manifest: Path | None = None,
     notch: float | None = 50.0,
-) -> dict[str, tuple[int, ...]]:
-    """Writes features of all windows of a corpus, or of a recording, and returns the shapes of what was written.
+) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """Writes features of all windows of a corpus or of recordings, some at a time, so that memory bounds no corpus.
 
-    A recording is cleaned as in data preparation. `window_seconds` None takes the window of the corpus' protocol, or
-    that which makes about 256 patches. The file holds, for each montage NAME: `NAME/features` [N, D] ([N, C, A, D] for
-    pool "none"; codes [N, C, A] of a tokenizer), `NAME/electrodes`, `NAME/bad` [N, C] (electrodes that took no part),
-    `NAME/recording`, `NAME/start_seconds`, and for a corpus `NAME/split`, `NAME/subject` and `NAME/label`. Windows that
-    training would leave out are left out. Raises InputError for an input that cannot be used, and if `out` exists.
+    `source`, `manifest` and `notch` are as for `sources.corpus_of`. `window_seconds` None takes the window of the
+    corpus' protocol, or that which makes about 256 patches. `out` is an .npz file, or a Zarr group where it ends with
+    .zarr. For each montage NAME of C electrodes it holds `NAME/features` [N, D] ([N, C, D] for pool "electrodes",
+    [N, C, A, D] for "none", where those of bad electrodes are NaN; codes [N, C, A] of a tokenizer, -1 for them),
+    `NAME/electrodes` [C], and of each window `NAME/split`, `recording`, `subject`, `start_seconds` (in the recording),
+    `label` (where there are labels; -1 or NaN is none), `NAME/bad` [N, C] (electrodes that took no part) and
+    `NAME/quality` uint8 [N, C] (all that is wrong with them, as bits of `data.schema.QUALITY`). Windows that training
+    would leave out (lost samples, annotated as bad, too many bad electrodes) are left out.
+
+    Returns the shapes of what was written, and what there is to tell of the recordings. Raises InputError for an input
+    that cannot be used, and if `out` exists.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError(f"{out} exists already: choose another name or remove it first.")
+    check_free(out)
     model = load(checkpoint)
-    if is_address(source) or (Path(source) / CORPUS_FILE).is_file():
-        arrays = _corpus(model, Corpus.open(source), pool, window_seconds, stride_seconds)
-    else:
-        arrays = _recording(model, Path(source), pool, window_seconds, stride_seconds, notch)
-    part = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("wb") as file:
-        np.savez(file, **arrays)
-    part.rename(out)
-    return {name: array.shape for name, array in arrays.items()}
+    with corpus_of(source, manifest=manifest, notch=notch) as (corpus, told):
+        windows = [corpus.windows(split, window_seconds, stride_seconds) for split in corpus.splits]
+        dropped = sum((own.dropped for own in windows), Counter())
+        if not any(map(len, windows)):
+            causes = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
+            why = f"all were left out ({causes})" if causes else "give a smaller --window-seconds"
+            raise InputError(f"{corpus.path} has no windows of this length that can be used: {why}.")
+        parts: dict[str, list[tuple[str, MontageWindows]]] = {}
+        for own in windows:
+            for montage in own.montages:
+                parts.setdefault(montage.directory.name, []).append((own.split, montage))
+        with Progress("embedding", sum(map(len, windows))) as progress:
+            arrays = (
+                array for name, own in parts.items() for array in _arrays(model, corpus, name, own, pool, progress)
+            )
+            shapes = write_arrays(out, arrays)
+    left_out = [f"left out: {count:,} windows ({reason})" for reason, count in dropped.items()]
+    return shapes, (*told, *left_out)
 
 
-def _features(model: Model, windows: Windows, pool: Pooling) -> np.ndarray:
-    return model.encode(windows) if isinstance(model, Tokenizer) else model.features(windows, pool=pool)
-
-
-def _corpus(
-    model: Model, corpus: Corpus, pool: Pooling, window_seconds: int | None, stride_seconds: float | None
-) -> dict[str, np.ndarray]:
-    windows = {split: corpus.windows(split, window_seconds, stride_seconds) for split in corpus.splits}
-    if not any(map(len, windows.values())):
-        raise InputError(f"The corpus {corpus.path} has no windows of this length: give a smaller --window-seconds.")
-    columns: dict[str, dict[str, list]] = {}
-    electrodes: dict[str, np.ndarray] = {}
-    with Progress("embedding", sum(map(len, windows.values()))) as progress:
-        for split, montage in ((split, montage) for split, own in windows.items() for montage in own.montages):
-            name = montage.directory.name
-            electrodes[f"{name}/electrodes"] = np.asarray(montage.electrodes)
-            for chunk in chunks(montage):
-                eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
-                found = columns.setdefault(name, {})
-                found.setdefault("features", []).extend(_features(model, Windows(eeg, montage.electrodes, bad), pool))
-                found.setdefault("split", []).extend([split] * len(chunk))
-                for field in ("bad", "subject", "recording", "start_seconds", "label"):
-                    found.setdefault(field, []).extend(getattr(window, field) for window in chunk)
-                progress.update(len(chunk))
-    if corpus.info.label is None:
-        for found in columns.values():
-            del found["label"]
-    arrays = {f"{name}/{field}": np.asarray(own) for name, found in columns.items() for field, own in found.items()}
-    return arrays | electrodes
-
-
-def _recording(
+def _arrays(
     model: Model,
-    path: Path,
+    corpus: Corpus,
+    name: str,
+    parts: Sequence[tuple[str, MontageWindows]],
     pool: Pooling,
-    window_seconds: int | None,
-    stride_seconds: float | None,
-    notch: float | None,
-) -> dict[str, np.ndarray]:
-    # MNE takes a while to import, and a corpus does not need it.
-    from data_prep.readers.bids import open_bids
-    from data_prep.recipe import Filters, Recipe
-
-    recipe = Recipe(filters=Filters(notch=notch), dtype="float32")
-    found = cut(open_bids(path), recipe, path.name, window_seconds, stride_seconds)
-    bad, electrodes, features = found.bads, found.electrodes, []
-    for start in range(0, len(bad), CHUNK):  # overlapping windows together may be much more than the recording
-        own = slice(start, start + CHUNK)
-        features.append(_features(model, Windows(found.eeg(own), electrodes, bad[own]), pool))
-    name = f"{len(electrodes)}ch"
-    return {
-        f"{name}/features": np.concatenate(features),
-        f"{name}/electrodes": np.asarray(electrodes),
-        f"{name}/bad": bad,
-        f"{name}/recording": np.asarray([path.name] * len(bad)),
-        f"{name}/start_seconds": found.start_seconds,
+    progress: Progress,
+) -> Iterator[Streamed]:
+    """Yields what is written of one montage, whose windows are in several splits."""
+    length = sum(len(montage) for _, montage in parts)
+    montages = [montage for _, montage in parts]
+    yield Streamed(f"{name}/features", length, _features(model, montages, pool, progress))
+    electrodes = np.asarray(montages[0].electrodes)
+    yield Streamed(f"{name}/electrodes", len(electrodes), iter([electrodes]))
+    yield Streamed(f"{name}/bad", length, (flags for montage in montages for flags, _ in _flags(montage)))
+    yield Streamed(f"{name}/quality", length, (flags for montage in montages for _, flags in _flags(montage)))
+    listed = [montage.index.listed() for montage in montages]
+    columns = {
+        "split": np.repeat([split for split, _ in parts], [len(montage) for montage in montages]),
+        **{
+            column: np.concatenate([own[column].to_numpy(str) for own in listed]) for column in ("recording", "subject")
+        },
+        "start_seconds": np.concatenate([own["start_seconds"].to_numpy() for own in listed]),
     }
+    if corpus.info.label is not None:
+        columns["label"] = np.concatenate([montage.index.window_labels() for montage in montages])
+    for column, values in columns.items():
+        yield Streamed(f"{name}/{column}", length, iter([values]))
+
+
+def _features(
+    model: Model, montages: Sequence[MontageWindows], pool: Pooling, progress: Progress
+) -> Iterator[np.ndarray]:
+    for montage in montages:
+        for chunk in chunks(montage):
+            eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
+            windows = Windows(eeg, montage.electrodes, bad)
+            yield model.encode(windows) if isinstance(model, Tokenizer) else model.features(windows, pool=pool)
+            progress.update(len(chunk))
+
+
+def _flags(montage: MontageWindows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields which electrodes take no part in windows, and what is wrong with them, some windows at a time."""
+    index, nothing = montage.index, np.zeros(len(montage.electrodes), bool)
+    for start in range(0, len(index), CHUNK):
+        places = [index.place(number) for number in range(start, min(start + CHUNK, len(index)))]
+        bad = [nothing if (own := index.bad(place)) is None else own for place in places]
+        yield np.stack(bad), np.stack([index.quality(place) for place in places])

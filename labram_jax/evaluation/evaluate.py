@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labram_jax.checkpoints.files import CONFIG, INPUTS, SCORES
 from labram_jax.checkpoints.ledger import overlap
-from labram_jax.checkpoints.models import find_model, load_model, read_meta
+from labram_jax.checkpoints.models import find_model, read_meta
 from labram_jax.config import (
     ClassifierConfig,
     DataConfig,
@@ -17,7 +17,6 @@ from labram_jax.config import (
     TokenizerConfig,
     TokenizerStageConfig,
 )
-from labram_jax.configfile import from_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import windows_of
 from labram_jax.data.views import SplitWindows
@@ -36,13 +35,14 @@ from labram_jax.evaluation.predict import (
 from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.evaluation.published import COLUMN, comparable
 from labram_jax.evaluation.scoring import Level, score_levels
+from labram_jax.evaluation.sources import corpus_of
 from labram_jax.inference import Tokenizer
 from labram_jax.jsonfile import read_json, write_json
 from labram_jax.runs import make_stage, tokenizer_digest
 from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.tables import over_seeds, score_rows, text_table
 from labram_jax.training.evaluating import summarise
-from labram_jax.weights import read_ledger
+from labram_jax.weights import read_ledger, read_model, read_trained
 
 MODEL, BASELINE = "fine-tuned", "band powers"
 PREDICTIONS = {MODEL: "predictions", BASELINE: "baseline"}
@@ -95,8 +95,7 @@ def evaluate(
     much of the split the model saw in training (`checkpoints/ledger.py`).
     Raises InputError for a model or a corpus that cannot be used, or that do not fit each other.
     """
-    variables, values = load_model(checkpoint)
-    config = from_dict(values, str(checkpoint))
+    variables, config = read_trained(checkpoint)
     opened = as_trained(config, Corpus.open(corpus))
     data = window_lengths(config, window_seconds, stride_seconds)
     windows = _windows(data, opened, split)
@@ -130,17 +129,26 @@ def evaluate(
 
 def evaluate_seeds(
     checkpoints: Sequence[str | Path],
-    corpus: str | Path,
+    source: str | Path,
     split: str = "test",
     baseline: bool = True,
     window_seconds: int | None = None,
     stride_seconds: float | None = None,
+    manifest: Path | None = None,
+    notch: float | None = 50.0,
 ) -> Evaluation:
-    """Scores runs that differ in their seed alone: mean and standard deviation of every metric they share."""
-    first, *others = [
-        evaluate(checkpoint, corpus, split, baseline and number == 0, window_seconds, stride_seconds)
-        for number, checkpoint in enumerate(checkpoints)
-    ]
+    """Scores runs that differ in their seed alone: mean and standard deviation of every metric they share.
+
+    `source`, `manifest` and `notch` are as for `sources.corpus_of`: recordings will do, which are all in `split`.
+    """
+    classes = () if manifest is None else _classes(checkpoints[0])
+    with corpus_of(source, split, manifest, notch, classes) as (corpus, told):
+        lengths = (window_seconds, stride_seconds)
+        first, *others = [
+            evaluate(checkpoint, corpus.address, split, baseline and number == 0, *lengths)
+            for number, checkpoint in enumerate(checkpoints)
+        ]
+    first = dataclasses.replace(first, notes=(*told, *first.notes))
     if not others:
         return first
     name = next(iter(first.columns))
@@ -153,6 +161,11 @@ def evaluate_seeds(
         levels.append(dataclasses.replace(level, columns=columns, intervals=intervals))
     title = f"{first.title}, and {len(others)} more: mean ± standard deviation"
     return Evaluation(title, tuple(levels), first.notes)
+
+
+def _classes(checkpoint: str | Path) -> tuple[str, ...]:
+    _, model = read_model(checkpoint)
+    return model.classes if isinstance(model, ClassifierConfig) else ()
 
 
 def stand_beside(

@@ -10,9 +10,7 @@ import numpy as np
 
 from labram_jax import metrics
 from labram_jax.adaptation.features import FrozenFeatures, outputs_of
-from labram_jax.checkpoints.models import load_model
 from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, MeshConfig, StageConfig, replace
-from labram_jax.configfile import from_dict
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.reader import evaluation_rows
@@ -20,27 +18,31 @@ from labram_jax.data.splits import with_splits
 from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
+from labram_jax.evaluation.sources import corpus_of
 from labram_jax.parallel.sharding import make_mesh
 from labram_jax.progress import Progress
 from labram_jax.stages.finetuning import FinetuningStage, predictions_of, task_of
 from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.evaluating import collect
 from labram_jax.training.program import prepare
+from labram_jax.weights import read_trained
 
 PyTree = Any
 
 
 def predict(
     checkpoint: str | Path,
-    corpus: str | Path,
+    source: str | Path,
     out: str | Path,
     window_seconds: int | None = None,
     stride_seconds: float | None = None,
+    notch: float | None = 50.0,
 ) -> str:
     """Writes the predictions for all windows of all splits of a corpus to `out` (.npz) and a .csv file beside it.
 
-    A corpus without labels will do. Returns what was written, for a person. Raises InputError for a model that is no
-    classifier, a corpus that cannot be used, one with another task, and where a file exists.
+    A corpus without labels will do, and so will recordings (`source` and `notch` are as for `sources.corpus_of`).
+    Returns what was written, for a person. Raises InputError for a model that is no classifier, a corpus that cannot be
+    used, one with another task, and where a file exists.
     """
     out = Path(out)
     if out.suffix != ".npz":
@@ -48,20 +50,22 @@ def predict(
     for path in (out, out.with_suffix(".csv")):
         if path.exists():
             raise InputError(f"{path} exists already: choose another name or remove it first.")
-    variables, values = load_model(checkpoint)
-    config = from_dict(values, str(checkpoint))
+    variables, config = read_trained(checkpoint)
     if not isinstance(getattr(config, "model", config), ClassifierConfig):
         raise InputError(f"{checkpoint} is no classifier: fine-tune it first, or take its features (labram-jax embed).")
-    opened, data = as_trained(config, Corpus.open(corpus)), window_lengths(config, window_seconds, stride_seconds)
-    windows = [opened.windows(split, data.window_seconds, data.stride_seconds) for split in opened.splits]
-    if not any(map(len, windows)):
-        raise InputError(f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds.")
-    if opened.info.label is not None:
-        check_task(checkpoint, getattr(config, "model", config), opened)
-    table = predictions(config, variables, windows)
+    with corpus_of(source, notch=notch) as (corpus, told):
+        opened, data = as_trained(config, corpus), window_lengths(config, window_seconds, stride_seconds)
+        windows = [opened.windows(split, data.window_seconds, data.stride_seconds) for split in opened.splits]
+        if not any(map(len, windows)):
+            raise InputError(
+                f"The corpus {opened.path} has no windows of this length: give a smaller --window-seconds."
+            )
+        if opened.info.label is not None:
+            check_task(checkpoint, getattr(config, "model", config), opened)
+        table = predictions(config, variables, windows)
     out.parent.mkdir(parents=True, exist_ok=True)
     table.write(out)
-    return f"{len(table):,} windows of {opened.name}: {out} and {out.with_suffix('.csv')}"
+    return "\n".join([*told, f"{len(table):,} windows of {opened.name}: {out} and {out.with_suffix('.csv')}"])
 
 
 def predictions(

@@ -72,7 +72,7 @@ class Classifier(FeatureModel):
         bads: Bads = None,
         pool: Pooling = "mean",
         layer: str | None = None,
-    ) -> Float[np.ndarray, "N D"] | Float[np.ndarray, "N C A D"]:
+    ) -> Float[np.ndarray, "N D"] | Float[np.ndarray, "N C D"] | Float[np.ndarray, "N C A D"]:
         """Features as in `Encoder.features`, by the classifier's own norm, as a head that pools so sees them."""
         return self._features(as_windows(windows, electrodes, sfreq, bads), pool, layer)
 

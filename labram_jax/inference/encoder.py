@@ -32,7 +32,7 @@ class Encoder(FeatureModel):
         pool: Pooling = "mean",
         layer: str | None = None,
         convention: Convention = "pretraining",
-    ) -> Float[np.ndarray, "N D"] | Float[np.ndarray, "N C A D"]:
+    ) -> Float[np.ndarray, "N D"] | Float[np.ndarray, "N C D"] | Float[np.ndarray, "N C A D"]:
         """Features of windows, or of their patches; patches of bad electrodes take part in nothing and are NaN.
 
         The reference knows two ways from pretrained weights to features, and they differ: as the code head sees them
@@ -44,7 +44,8 @@ class Encoder(FeatureModel):
         Args:
             windows, electrodes, sfreq, bads: as in `Tokenizer.encode`.
             pool: "mean" takes the mean over patches and then the norm, as the reference does for its head;
-                "class_token" is that token, normed; "none" are the normed tokens of all patches.
+                "class_token" is that token, normed; "electrodes" takes the mean over each electrode's patches and then
+                the norm; "none" are the normed tokens of all patches.
             layer: one of `layers`, whose output is taken as it is, without the final norm; None is the model's end.
             convention: see above.
         """

@@ -11,10 +11,12 @@ from flax import linen as nn
 from labram_jax.errors import InputError
 from labram_jax.inference.model import Model
 from labram_jax.models import ClassifierModel, MaskedModel, PatchBatch
+from labram_jax.models.readout import electrode_means
 from labram_jax.models.segments import segment_mean
+from labram_jax.montage import electrode_ids
 from labram_jax.windows import Windows
 
-Pooling = Literal["mean", "class_token", "none"]
+Pooling = Literal["mean", "class_token", "electrodes", "none"]
 Convention = Literal["pretraining", "fine-tuning"]
 _CONVOLUTION = "temporal_convolution"
 # Layers within a block, beside the block itself.
@@ -34,18 +36,26 @@ class FeatureModel(Model):
 
     def _features(self, windows: Windows, pool: Pooling, layer: str | None) -> np.ndarray:
         if pool not in get_args(Pooling):
-            raise InputError(f"pool is {pool!r}: choose 'mean', 'class_token' or 'none'.")
+            raise InputError(f"pool is {pool!r}: choose {', '.join(get_args(Pooling))}.")
         if layer is not None and layer not in self.layers:
             raise InputError(f"There is no layer {layer!r}: choose one of {', '.join(self.layers)}.")
         if layer == _CONVOLUTION and pool == "class_token":
-            raise InputError(f"The layer {layer} comes before the class token: choose pool 'mean' or 'none'.")
+            raise InputError(f"The layer {layer} comes before the class token: choose another pool.")
+
+        rows = electrode_ids(windows.electrodes)
 
         def last(network: MaskedModel | ClassifierModel, batch: PatchBatch):
-            return network.norm(_pooled(*network.tokens(batch), batch, pool))
+            return network.norm(_pooled(*network.tokens(batch), batch, pool, rows))
 
-        function = last if layer is None else _activations(layer, pool)
-        (values,) = self._run(f"features {pool} {layer or ''}", function, windows, per_patch=pool == "none")
-        return values if pool == "none" else values[:, 0]
+        function = last if layer is None else _activations(layer, pool, rows)
+        # The rows of electrodes are part of what is compiled where they are asked for.
+        name = f"features {pool} {layer or ''} {rows.tolist() if pool == 'electrodes' else ''}"
+        (values,) = self._run(name, function, windows, per_patch=pool == "none")
+        if pool == "none":
+            return values
+        if pool == "electrodes":
+            return np.where(windows.bads[..., None], np.float32(np.nan), values[:, 0])
+        return values[:, 0]
 
 
 def fresh_norm(norm: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -53,13 +63,17 @@ def fresh_norm(norm: dict[str, jax.Array]) -> dict[str, jax.Array]:
     return {"scale": jnp.ones_like(norm["scale"]), "bias": jnp.zeros_like(norm["bias"])}
 
 
-def _pooled(classes: jax.Array | None, tokens: jax.Array, batch: PatchBatch, pool: Pooling) -> jax.Array:
+def _pooled(
+    classes: jax.Array | None, tokens: jax.Array, batch: PatchBatch, pool: Pooling, rows: np.ndarray
+) -> jax.Array:
     if pool == "mean":
         return segment_mean(tokens, batch.membership)
+    if pool == "electrodes":
+        return electrode_means(tokens, batch)[0][:, :, rows]
     return classes if pool == "class_token" else tokens
 
 
-def _activations(layer: str, pool: Pooling) -> Callable:
+def _activations(layer: str, pool: Pooling, rows: np.ndarray) -> Callable:
     """A function of (network, batch) that gives what a layer put out."""
     where, _, part = layer.removeprefix("blocks.").partition(".")
 
@@ -74,10 +88,10 @@ def _activations(layer: str, pool: Pooling) -> Callable:
         found = state["intermediates"]["encoder"]
         if layer == _CONVOLUTION:
             (tokens,) = found[_CONVOLUTION]["__call__"]
-            return _pooled(None, tokens, batch, pool)
+            return _pooled(None, tokens, batch, pool, rows)
         (stacked,) = (found["blocks"][part] if part else found["blocks"])["__call__"]
         stacked = stacked if part else stacked[0]  # a block also gives what a scan collects, which is nothing
         tokens = stacked[int(where)]
-        return _pooled(tokens[:, : batch.segments], tokens[:, batch.segments :], batch, pool)
+        return _pooled(tokens[:, : batch.segments], tokens[:, batch.segments :], batch, pool, rows)
 
     return values

@@ -9,6 +9,7 @@ from sentences import refuses
 from small_runs import MONTAGES, SPLITS, write_corpus
 
 from labram_jax.data.remote import CACHE
+from labram_jax.data.schema import QUALITY
 from labram_jax.data.schema import SPLITS as SPLIT_NAMES
 from labram_jax.evaluation.embed import embed
 
@@ -22,13 +23,15 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 def test_windows_of_a_corpus_keep_what_is_known_of_them(trained_encoder, pretraining_run, corpus, tmp_path):
     out = tmp_path / "new" / "features.npz"
-    shapes = embed(pretraining_run, corpus.path, out)
+    shapes, told = embed(pretraining_run, corpus.path, out)
+    assert told == ()
     arrays = contents(out)
     assert shapes == {name: array.shape for name, array in arrays.items()} and not list(out.parent.glob("*.part"))
     for number, montage in enumerate(corpus.montages):
         found = {name.partition("/")[2]: a for name, a in arrays.items() if name.startswith(montage.name)}
         assert found["features"].shape == (WINDOWS, 100) and found["features"].dtype == np.float32
         assert tuple(found["electrodes"]) == montage.electrodes and not found["bad"].any()
+        assert found["quality"].dtype == np.uint8 and found["quality"].shape == found["bad"].shape
         assert found["split"].tolist() == [split for split in SPLIT_NAMES for _ in range(SPLITS[split])]
         windows = list(corpus.windows("test", seconds=2).montages[number])
         assert found["label"][-12:].tolist() == [window.label for window in windows]
@@ -64,11 +67,31 @@ def recording(tmp_path) -> Path:
 
 def test_a_recording_is_cleaned_and_cut(classifier_run, recording, tmp_path):
     out = tmp_path / "features.npz"
-    shapes = embed(classifier_run, recording, out, pool="none", window_seconds=2, notch=60.0)
+    shapes, _ = embed(classifier_run, recording, out, pool="none", window_seconds=2, notch=60.0)
     arrays = contents(out)
     assert shapes["4ch/features"] == (3, 4, 2, 100) and not arrays["4ch/bad"].any()
     assert arrays["4ch/electrodes"].tolist() == ["FP1", "FP2", "O1", "O2"]
     assert arrays["4ch/start_seconds"].tolist() == [0, 2, 4] and set(arrays["4ch/recording"]) == {"night.edf"}
+    assert "4ch/label" not in arrays
+
+
+def test_electrodes_are_the_means_of_their_patches_in_a_zarr_group(classifier_run, recording, tmp_path):
+    """Before the norm, so that a window of one second says the same of both."""
+    zarr = pytest.importorskip("zarr")
+    shapes, _ = embed(classifier_run, recording, tmp_path / "e.zarr", pool="electrodes", window_seconds=1)
+    embed(classifier_run, recording, tmp_path / "p.npz", pool="none", window_seconds=1)
+    group, patches = zarr.open_group(tmp_path / "e.zarr", mode="r"), contents(tmp_path / "p.npz")
+    assert shapes["4ch/features"] == (7, 4, 100) and set(group["4ch"].array_keys()) == {n[4:] for n in patches}
+    np.testing.assert_allclose(group["4ch/features"][:], patches["4ch/features"][:, :, 0], atol=1e-5)
+    for name in ("electrodes", "recording", "subject", "start_seconds", "quality"):
+        assert group[f"4ch/{name}"][:].tolist() == patches[f"4ch/{name}"].tolist()
+
+
+def test_a_folder_of_recordings_has_subjects_and_labels_of_its_manifest(classifier_run, recording, tmp_path):
+    (tmp_path / "who.csv").write_text("path,subject,label,stop\nnight.edf,ann,asleep,5\n")
+    embed(classifier_run, tmp_path, tmp_path / "f.npz", window_seconds=2, manifest=tmp_path / "who.csv")
+    arrays = contents(tmp_path / "f.npz")
+    assert arrays["4ch/subject"].tolist() == ["ann"] * 2 and arrays["4ch/label"].tolist() == [0, 0]
 
 
 def test_what_channels_tsv_says_of_a_recording_counts(classifier_run, recording, tmp_path):
@@ -90,10 +113,12 @@ def test_of_a_recording_lost_stretches_are_left_out_and_bad_electrodes_are_nothi
     raw.set_annotations(mne.Annotations([9.5], [0.5], ["BAD cough"]))
     raw.save(tmp_path / "night_raw.fif", verbose="ERROR")
     out = tmp_path / "features.npz"
-    embed(classifier_run, tmp_path / "night_raw.fif", out, pool="none", window_seconds=4)
+    _, told = embed(classifier_run, tmp_path / "night_raw.fif", out, pool="none", window_seconds=4)
+    assert told[-1] == "left out: 1 windows (annotated as bad)"
     arrays = contents(out)
     assert arrays["12ch/start_seconds"].tolist() == [0, 5, 13, 17]
     assert arrays["12ch/bad"].sum(axis=1).tolist() == [0, 0, 0, 1] and arrays["12ch/bad"][3, 3]
+    assert arrays["12ch/quality"].sum(axis=(0, 1)) == arrays["12ch/quality"][3, 3] == QUALITY["lost"]
     assert np.isnan(arrays["12ch/features"]).all(axis=(2, 3)).tolist() == arrays["12ch/bad"].tolist()
 
 
