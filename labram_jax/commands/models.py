@@ -164,13 +164,13 @@ def embed(arguments: Sequence[str]) -> None:
         pool: Literal["mean", "class_token", "electrodes", "none"] = "mean",
         window_seconds: int | None = None,
         stride_seconds: float | None = None,
+        unusable: Literal["leave-out", "flag"] = "leave-out",
         manifest: Path | None = None,
         notch: float | None = 50.0,
     ) -> None:
         """Write features of a corpus or of recordings to an .npz file or a Zarr group (of a tokenizer: codes).
 
-        Beside them: subject, recording, start, split, label, bad electrodes and quality of each window. Windows that
-        are lost, annotated as bad, or have too many bad electrodes are left out.
+        Beside them: subject, recording, start, split, label, bad electrodes and quality of each window.
 
         Args:
             checkpoint: a run (its best checkpoint), a checkpoint, an exported model, a file of PyTorch, a known name
@@ -182,6 +182,8 @@ def embed(arguments: Sequence[str]) -> None:
             window_seconds: length of the windows in whole seconds, 1 to 16; by default that of the corpus' protocol, or
                 that which makes about 256 patches.
             stride_seconds: from the start of one window to the next; by default the window's length.
+            unusable: windows with lost samples, annotated as bad, or with too many bad electrodes are left out, or are
+                there without features and with the reason (flag).
             manifest: of recordings: a CSV file that says their labels (path, subject, split, label, start, stop), as
                 for `prepare folder`.
             notch: of recordings: mains frequency to take out in Hz (50 or 60), or None.
@@ -197,6 +199,7 @@ def embed(arguments: Sequence[str]) -> None:
             pool=pool,
             window_seconds=window_seconds,
             stride_seconds=stride_seconds,
+            unusable=unusable,
             manifest=manifest,
             notch=notch,
         )

@@ -101,7 +101,9 @@ class Corpus:
         lengths = tfds.builder_from_directory(directory).info.splits[SIGNAL].shard_lengths
         return Signal(_shards(directory, len(lengths)), lengths, len(montage.electrodes), self.info.dtype)
 
-    def windows(self, split: str, seconds: int | None = 4, stride: float | None = None) -> SplitWindows:
+    def windows(
+        self, split: str, seconds: int | None = 4, stride: float | None = None, *, unusable: bool = False
+    ) -> SplitWindows:
         """Returns the windows of a split: a sequence (length, index, iteration) of `Window`s.
 
         Args:
@@ -109,6 +111,7 @@ class Corpus:
           seconds: length of a window, whole seconds from 1 to 16; None takes that of the corpus' protocol, or for each
             montage that which makes about 256 patches.
           stride: seconds from the start of one window to the next; None is the window's length.
+          unusable: also those that training would leave out (`WindowIndex.why_unusable`).
 
         A corpus without such windows gives an empty sequence. Raises InputError for an unknown split and for a length
         or a stride that cannot be used.
@@ -118,7 +121,9 @@ class Corpus:
         montages, indices = [], []
         for montage in self.montages:
             length = self.window_seconds(montage) if seconds is None else seconds
-            index = WindowIndex(montage.name, self.info, self.tables, self.quality(montage), split, length, stride)
+            index = WindowIndex(
+                montage.name, self.info, self.tables, self.quality(montage), split, length, stride, unusable=unusable
+            )
             indices.append(index)
             if len(index):
                 directory = self.path / montage.name

@@ -7,6 +7,7 @@ are left out. Positions are samples at 200 Hz from the start of a piece.
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ _ROUNDING = 1e-6
 _JUDGED = 65536
 _EXAMPLES = 2  # windows left out whose places are kept, of each reason
 _MARKED, _LOST = QUALITY["marked bad"], QUALITY["lost"]
+_ANNOTATED = "annotated as bad"
 
 
 def default_seconds(electrodes: int) -> int:
@@ -68,6 +70,7 @@ class WindowIndex:
       seconds: length of a window, 1 to 16.
       stride_seconds: from the start of one window to the next; None is the window's length.
       long: allow more than 16 s, for windows that are split before a model sees them.
+      unusable: keep windows that cannot be used too; `why_unusable` says which they are.
 
     Attributes:
       dropped: windows left out, by reason.
@@ -86,6 +89,7 @@ class WindowIndex:
         seconds: int,
         stride_seconds: float | None = None,
         long: bool = False,
+        unusable: bool = False,
     ):
         self.seconds = check_seconds(seconds, np.inf if long else MAX_SECONDS)
         self.samples, self.stride = self.seconds * RATE_HZ, stride_samples(self.seconds, stride_seconds)
@@ -107,11 +111,10 @@ class WindowIndex:
         ]
         self._flagged = np.array([len(own) > 0 for own in seconds_of], dtype=bool)
         flagged = np.concatenate([np.zeros(0, dtype=np.int64), *seconds_of]) * RATE_HZ
-        self._runs = self._keep(
-            _candidates(spans, pieces, self.samples, self.stride),
-            _stretches(*_excluded_samples(tables.excluded, pieces)),
-            _stretches(flagged, flagged + RATE_HZ),
-        )
+        candidates = _candidates(spans, pieces, self.samples, self.stride)
+        self._excluded = _stretches(*_excluded_samples(tables.excluded, pieces))
+        usable = self._keep(candidates, self._excluded, _stretches(flagged, flagged + RATE_HZ))
+        self._runs = candidates if unusable else usable
         self._ends = np.cumsum(self._runs.count)
 
     def __len__(self) -> int:
@@ -154,6 +157,15 @@ class WindowIndex:
         begin = int(self._first_seconds[place.piece]) * RATE_HZ + place.start
         seconds = self._quality[begin // RATE_HZ : (begin + self.samples - 1) // RATE_HZ + 1]
         return np.bitwise_or.reduce(seconds, axis=0)
+
+    def why_unusable(self, places: Sequence[Place]) -> list[str]:
+        """Returns why training would leave out each of some windows; an empty text where it would not."""
+        begin = np.asarray([int(self._first_seconds[place.piece]) * RATE_HZ + place.start for place in places])
+        why = np.full(len(places), "", dtype=object)
+        for reason, mask in _useless(self._flags(begin), self._limits).items():
+            why[mask] = reason
+        why[_touch(begin, begin + self.samples, self._excluded)] = _ANNOTATED
+        return why.tolist()
 
     def listed(self) -> pd.DataFrame:
         """Returns a table of all windows, in order: recording, subject, start_seconds (from the recording's start)."""
@@ -257,7 +269,7 @@ class WindowIndex:
         judged = flags[~dropped] & self._judged
         for kind, bit in QUALITY.items():
             self.bad_electrodes[kind] += int(np.count_nonzero(judged & bit))
-        found = {"annotated as bad": touched}
+        found = {_ANNOTATED: touched}
         for reason, mask in useless.items():
             found[reason] = np.zeros(len(begin), dtype=bool)
             found[reason][looked_at[mask]] = True

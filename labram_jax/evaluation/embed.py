@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.views import MontageWindows
+from labram_jax.data.windows import Place
 from labram_jax.errors import InputError
 from labram_jax.evaluation.array_files import Streamed, check_free, write_arrays
 from labram_jax.evaluation.heldout import CHUNK, chunks
@@ -15,6 +17,8 @@ from labram_jax.evaluation.sources import corpus_of
 from labram_jax.inference import Model, Pooling, Tokenizer, load
 from labram_jax.progress import Progress
 from labram_jax.windows import Windows
+
+Unusable = Literal["leave-out", "flag"]
 
 
 def embed(
@@ -25,6 +29,7 @@ def embed(
     pool: Pooling = "mean",
     window_seconds: int | None = None,
     stride_seconds: float | None = None,
+    unusable: Unusable = "leave-out",
     manifest: Path | None = None,
     notch: float | None = 50.0,
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
@@ -37,7 +42,8 @@ def embed(
     `NAME/electrodes` [C], and of each window `NAME/split`, `recording`, `subject`, `start_seconds` (in the recording),
     `label` (where there are labels; -1 or NaN is none), `NAME/bad` [N, C] (electrodes that took no part) and
     `NAME/quality` uint8 [N, C] (all that is wrong with them, as bits of `data.schema.QUALITY`). Windows that training
-    would leave out (lost samples, annotated as bad, too many bad electrodes) are left out.
+    would leave out (lost samples, annotated as bad, too many bad electrodes) are left out; with `unusable` "flag" they
+    are there without features (NaN, codes -1), and `NAME/unusable` [N] says why, with empty texts for all others.
 
     Returns the shapes of what was written, and what there is to tell of the recordings. Raises InputError for an input
     that cannot be used, and if `out` exists.
@@ -46,7 +52,8 @@ def embed(
     check_free(out)
     model = load(checkpoint)
     with corpus_of(source, manifest=manifest, notch=notch) as (corpus, told):
-        windows = [corpus.windows(split, window_seconds, stride_seconds) for split in corpus.splits]
+        flagged = unusable == "flag"
+        windows = [corpus.windows(split, window_seconds, stride_seconds, unusable=flagged) for split in corpus.splits]
         dropped = sum((own.dropped for own in windows), Counter())
         if not any(map(len, windows)):
             causes = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
@@ -58,11 +65,13 @@ def embed(
                 parts.setdefault(montage.directory.name, []).append((own.split, montage))
         with Progress("embedding", sum(map(len, windows))) as progress:
             arrays = (
-                array for name, own in parts.items() for array in _arrays(model, corpus, name, own, pool, progress)
+                array
+                for name, own in parts.items()
+                for array in _arrays(model, corpus, name, own, pool, flagged, progress)
             )
             shapes = write_arrays(out, arrays)
-    left_out = [f"left out: {count:,} windows ({reason})" for reason, count in dropped.items()]
-    return shapes, (*told, *left_out)
+    what = "flagged" if flagged else "left out"
+    return shapes, (*told, *(f"{what}: {count:,} windows ({reason})" for reason, count in dropped.items()))
 
 
 def _arrays(
@@ -71,6 +80,7 @@ def _arrays(
     name: str,
     parts: Sequence[tuple[str, MontageWindows]],
     pool: Pooling,
+    flagged: bool,
     progress: Progress,
 ) -> Iterator[Streamed]:
     """Yields what is written of one montage, whose windows are in several splits."""
@@ -91,6 +101,8 @@ def _arrays(
     }
     if corpus.info.label is not None:
         columns["label"] = np.concatenate([montage.index.window_labels() for montage in montages])
+    if flagged:
+        columns["unusable"] = np.asarray([why for montage in montages for own in _places(montage) for why in own[1]])
     for column, values in columns.items():
         yield Streamed(f"{name}/{column}", length, iter([values]))
 
@@ -99,17 +111,28 @@ def _features(
     model: Model, montages: Sequence[MontageWindows], pool: Pooling, progress: Progress
 ) -> Iterator[np.ndarray]:
     for montage in montages:
-        for chunk in chunks(montage):
+        for chunk, (_, why) in zip(chunks(montage), _places(montage), strict=True):
+            lost = np.asarray(why) != ""
             eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
-            windows = Windows(eeg, montage.electrodes, bad)
-            yield model.encode(windows) if isinstance(model, Tokenizer) else model.features(windows, pool=pool)
+            # A window without any good electrode is none for a model; what this gives is thrown away.
+            windows = Windows(eeg, montage.electrodes, bad & ~lost[:, None])
+            found = model.encode(windows) if isinstance(model, Tokenizer) else model.features(windows, pool=pool)
+            found[lost] = -1 if isinstance(model, Tokenizer) else np.nan
+            yield found
             progress.update(len(chunk))
+
+
+def _places(montage: MontageWindows) -> Iterator[tuple[list[Place], list[str]]]:
+    """Yields where windows are, and why they cannot be used, as many at a time as `chunks`."""
+    index = montage.index
+    for start in range(0, len(index), CHUNK):
+        places = [index.place(number) for number in range(start, min(start + CHUNK, len(index)))]
+        yield places, index.why_unusable(places)
 
 
 def _flags(montage: MontageWindows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields which electrodes take no part in windows, and what is wrong with them, some windows at a time."""
     index, nothing = montage.index, np.zeros(len(montage.electrodes), bool)
-    for start in range(0, len(index), CHUNK):
-        places = [index.place(number) for number in range(start, min(start + CHUNK, len(index)))]
+    for places, _ in _places(montage):
         bad = [nothing if (own := index.bad(place)) is None else own for place in places]
         yield np.stack(bad), np.stack([index.quality(place) for place in places])

@@ -17,6 +17,9 @@ from labram_jax.errors import InputError
 if TYPE_CHECKING:
     from data_prep.table import CorpusTable
 
+# For fewer recordings, several processes take longer to start than they save.
+_MANY = 8
+
 
 @contextmanager
 def corpus_of(
@@ -83,4 +86,5 @@ def _table(path: Path, split: str, manifest: Path | None, notch: float | None) -
         options = dataclasses.replace(options, split_by="none")
     table = folder.table(path, options)
     rows = table.rows.assign(split=table.rows["split"].fillna(split))
-    return dataclasses.replace(table, rows=rows, split=options.split("given", folder.FRACTIONS)), options.processes
+    jobs = options.processes if rows["recording"].nunique() >= _MANY else 1
+    return dataclasses.replace(table, rows=rows, split=options.split("given", folder.FRACTIONS)), jobs

@@ -120,6 +120,14 @@ def test_of_a_recording_lost_stretches_are_left_out_and_bad_electrodes_are_nothi
     assert arrays["12ch/bad"].sum(axis=1).tolist() == [0, 0, 0, 1] and arrays["12ch/bad"][3, 3]
     assert arrays["12ch/quality"].sum(axis=(0, 1)) == arrays["12ch/quality"][3, 3] == QUALITY["lost"]
     assert np.isnan(arrays["12ch/features"]).all(axis=(2, 3)).tolist() == arrays["12ch/bad"].tolist()
+    # Or they are there, without features.
+    recording = tmp_path / "night_raw.fif"
+    embed(classifier_run, recording, tmp_path / "all.npz", pool="none", window_seconds=4, unusable="flag")
+    flagged = contents(tmp_path / "all.npz")
+    assert flagged["12ch/start_seconds"].tolist() == [0, 5, 9, 13, 17]
+    assert flagged["12ch/unusable"].tolist() == ["", "", "annotated as bad", "", ""]
+    assert np.isnan(flagged["12ch/features"][2]).all()
+    np.testing.assert_allclose(np.delete(flagged["12ch/features"], 2, axis=0), arrays["12ch/features"], atol=1e-5)
 
 
 def test_what_is_there_stays(classifier_run, corpus, tmp_path):
