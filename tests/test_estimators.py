@@ -115,7 +115,7 @@ def test_what_cannot_be_fitted_is_one_sentence(encoder, windows):
         LabramFeatures().fit(windows)
     with refuses("needs an encoder or a classifier"):
         LabramFeatures(FOLDER / "vqnsp.pth").fit(windows)
-    with refuses("pool is 'none', which gives patches"):
+    with refuses("pool is 'none', which gives no vector a window"):
         LabramFeatures(encoder, pool="none").fit(windows)
     with refuses("All windows are of one class"):
         LabramClassifier(encoder).fit(windows, np.zeros(32))
