@@ -5,7 +5,7 @@ DEMO_OUT ?= demo
 # Options of the demo, such as DEMO=--short
 DEMO ?=
 
-.PHONY: demo test faults interop bench-interop bench-gpu lint format clean
+.PHONY: demo test faults interop bench-interop bench-gpu docs lint format clean
 
 demo: .venv/installed
 	$(BIN)/labram-jax demo --out $(DEMO_OUT) $(DEMO)
@@ -55,6 +55,11 @@ bench-gpu: .venv/cuda
 	  $(BIN)/python benchmarks/steps.py --dtype bfloat16 --rows 64 --packed 4 --attention $$attention || exit 1; \
 	done
 
+# The site, in build/docs; a warning, such as of a link that leads nowhere, is an error. The variable spares a notice of
+# the theme's makers.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,6 +79,10 @@ format: .venv/installed
 
 .venv/cuda: .venv/installed
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[cuda]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 # braindecode comes without its dependencies: the extra names what its Labram needs of them. The last version whose

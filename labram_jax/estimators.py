@@ -47,7 +47,8 @@ class LabramFeatures(TransformerMixin, _OverWindows):
 
     Args:
         model: an `Encoder` or a `Classifier`, or a path that `labram_jax.load` takes, read at each fit.
-        electrodes, sfreq: of arrays [N, C, samples] in microvolts, as `Windows.from_array` takes them.
+        electrodes: of arrays [N, C, samples] in microvolts, as `Windows.from_array` takes them.
+        sfreq: likewise.
         pool: "mean" or "class_token".
         layer: one of the model's `layers`, or None for its end.
         convention: of an encoder, see `Encoder.features`.
@@ -136,7 +137,8 @@ class LabramClassifier(ClassifierMixin, _Probe):
 
     Args:
         model: an `Encoder` or a `Classifier`, whose head is not used, or a path that `labram_jax.load` takes.
-        electrodes, sfreq: of arrays [N, C, samples] in microvolts, as `Windows.from_array` takes them.
+        electrodes: of arrays [N, C, samples] in microvolts, as `Windows.from_array` takes them.
+        sfreq: likewise.
         pooling: what the head sees: "mean" over patches, "class_token", or the mean of each of the "electrodes".
         amplitude: show the head each electrode's log amplitude too, which the encoder's norms hide.
         filters: show it the log amplitude of what each filter of the temporal convolution gives of an electrode too.

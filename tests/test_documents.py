@@ -135,6 +135,11 @@ def test_tutorial_of_porting(place):
     assert Path("braindecode/config.json").is_file()
 
 
+def test_the_api_has_every_public_name():
+    listed = re.findall(r"^::: labram_jax\.(\w+)$", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(labram_jax.__all__)
+
+
 class Parsed(Exception):
     """The command line was understood."""
 

@@ -28,7 +28,8 @@ class Window(NamedTuple):
       eeg: microvolts at 200 Hz, all electrodes of the montage.
       electrodes: their names.
       bad: True where an electrode is bad in this window and takes no part in what is computed.
-      subject, recording: whose it is, and from which recording.
+      subject: whose it is.
+      recording: from which recording.
       start_seconds: where it begins in the recording.
       label: a class index (-1 where the window has none), a float32 vector, or None in a corpus without labels.
     """

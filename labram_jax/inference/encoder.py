@@ -42,7 +42,7 @@ class Encoder(FeatureModel):
         pretrained one).
 
         Args:
-            windows, electrodes, sfreq, bads: as in `Tokenizer.encode`.
+            windows: as in `Tokenizer.encode`, like electrodes, sfreq and bads.
             pool: "mean" takes the mean over patches and then the norm, as the reference does for its head;
                 "class_token" is that token, normed; "electrodes" takes the mean over each electrode's patches and then
                 the norm; "none" are the normed tokens of all patches.
