@@ -158,12 +158,13 @@ def parsing(monkeypatch) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_commands_are_understood(document, parsing):
-    for _, _, calls in examples(document):
-        for words in calls:
-            try:
-                code = cli.main(words)
-            except Parsed:
-                continue
-            except SystemExit as ended:
-                code = ended.code
-            raise AssertionError(f"{words} ends with {code}")
+    commands = [words for _, _, calls in examples(document) for words in calls]
+    assert commands or document.stem in ("api", "design", "promises")
+    for words in commands:
+        try:
+            code = cli.main(words)
+        except Parsed:
+            continue
+        except SystemExit as ended:
+            code = ended.code
+        raise AssertionError(f"{words} ends with {code}")
