@@ -214,6 +214,7 @@ def test_every_command_explains_itself_and_all_that_it_takes(arguments, capsys):
     # Positionals are called by what they are, not by their type.
     assert not re.search(r" (PATH|STR|INT)\b", re.sub(r"--\S+ \S+", "", usage)) or arguments in {
         ("inspect",),
+        ("report",),
         ("demo",),
     }
     assert arguments != ("embed",) or usage.endswith(" CHECKPOINT SOURCE OUT")

@@ -141,7 +141,7 @@ def test_every_door_refuses_and_warns_alike(door, doors, tmp_path):
         doors[door](path)
 
 
-def test_nothing_is_evaluated_that_was_not_converted(corpus, tmp_path):
+def test_nothing_is_evaluated_that_computes_something_else(corpus, tmp_path):
     path = braindecode_folder(tmp_path / "relu", activation=RELU)
-    with refuses("neither a run, nor a checkpoint, nor an exported model .which `labram-jax convert` makes"):
+    with refuses("with activation=torch.nn.modules.activation.ReLU, with which it computes what no LaBraM here does"):
         evaluate(path, corpus)
