@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -26,13 +27,14 @@ from orbax.checkpoint import checkpoint_managers
 from labram_jax.checkpoints.carryover import guard_of
 from labram_jax.checkpoints.files import BEST, CHECKPOINTS, local_directory
 from labram_jax.checkpoints.models import check_digests, make_meta, read_meta, reading, storage_failure
-from labram_jax.errors import DamageError, sentence_of
+from labram_jax.errors import DamageError, refusal_in, sentence_of
 from labram_jax.jsonfile import sealed, write_json
 from labram_jax.parallel.state import TrainState
 
 PyTree = Any
 UNFINISHED = re.compile(r"(\d+)\..*tmp.*")
 REMOVED, DAMAGED = "removed", "damaged"
+TIMES = "_CHECKPOINT_METADATA"  # of Orbax: when a checkpoint was begun and finished
 LOGGERS = ("absl", "asyncio")  # of those who write checkpoints
 
 
@@ -72,6 +74,8 @@ class CheckpointDirectory:
         self.beside: dict[str, Any] = {}  # what every checkpoint says besides, of what the run is made from
         for step in self._remove_unfinished():
             self._say(f"ignoring the half-written checkpoint of step {step} in {self.directory}")
+        for path in self._set_times_aside():
+            self._say(f"{path} is damaged: it is {path.name}.{DAMAGED} now, and nothing but a time is lost")
         policies = [checkpoint_managers.LatestN(keep), _KeepBest(self)]
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -278,6 +282,22 @@ class CheckpointDirectory:
         for path, _ in found:
             shutil.rmtree(path, ignore_errors=True)
         return sorted(int(match[1]) for _, match in found)
+
+    def _set_times_aside(self) -> list[Path]:
+        """Renames files in which Orbax keeps when a checkpoint was written, where it would fail on them."""
+        if jax.process_index() != 0 or not self.directory.is_dir():
+            return []
+        found = []
+        for step in ocp.path.step.standard_name_format().find_all(self.directory):
+            path = self.directory / str(step.step) / TIMES
+            try:
+                _ = step.commit_timestamp
+            except Exception as error:  # whatever its JSON lacks
+                if refusal := refusal_in(error):
+                    raise refusal from error
+                path.rename(path.with_name(f"{path.name}.{DAMAGED}"))
+                found.append(path)
+        return found
 
 
 class _KeepBest:

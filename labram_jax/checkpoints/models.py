@@ -1,8 +1,10 @@
 """A model on disk: variables and configuration of a checkpoint or an exported model, with a digest for every array."""
 
 import errno
+import functools
 import os
 import re
+import sys
 import time
 import traceback
 import warnings
@@ -117,6 +119,7 @@ def reading(read: Callable[[], Any], where: Path) -> Any:
     Raises DamageError, which names the array, where the checkpoint `where` is damaged; OSError where a file may not or
     cannot be read, which says nothing about what is in it.
     """
+    _expect_late_reads()
     for pause in (*RETRY_PAUSES, None):
         try:
             return read()
@@ -140,6 +143,20 @@ def _end_quietly(error: Exception) -> None:
         warnings.simplefilter("ignore", RuntimeWarning)
         for one in causes(error):
             traceback.clear_frames(one.__traceback__)
+
+
+def _expect_late_reads() -> None:
+    """Lets arrays that arrive when Orbax has failed on another, and waits for none any more, say nothing.
+
+    For good, since they arrive when they do; each would print that the event loop is closed.
+    """
+    if getattr(sys.unraisablehook, "func", None) is not _unless_late:
+        sys.unraisablehook = functools.partial(_unless_late, sys.unraisablehook)
+
+
+def _unless_late(say: Callable[[Any], Any], unraisable: Any) -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        say(unraisable)
 
 
 def damage(where: Path, what: str) -> DamageError:

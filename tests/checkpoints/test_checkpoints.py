@@ -5,8 +5,10 @@ import gc
 import json
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -190,6 +192,32 @@ def test_damage_that_stops_orbax_halfway_is_told_in_one_sentence_alone(run, recw
     del caught
     gc.collect()
     assert not [str(one.message) for one in recwarn.list if "never awaited" in str(one.message)]
+
+
+def test_arrays_that_arrive_after_a_failure_say_nothing_and_other_errors_do(run, capsys, monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    damage(run / "checkpoints" / "30")
+    with pytest.raises(DamageError):
+        load_model(run / "checkpoints" / "30")
+    late, other = (SimpleNamespace(exc_value=RuntimeError(text)) for text in ("Event loop is closed", "other"))
+    for unraisable in (late, other):
+        sys.unraisablehook(unraisable)
+    assert other in said and not any("Event loop" in str(one.exc_value) for one in said)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"commit_timestamp_nsecs": 1.5}', '{"commit_timestamp_nsecs": 1' + 40 * "0" + "}", "{"]
+)
+def test_damaged_times_of_a_checkpoint_hold_nothing_up(run, content):
+    said, path = [], run / "checkpoints" / "20" / "_CHECKPOINT_METADATA"
+    path.write_text(content)
+    with CheckpointDirectory(run, selection=("auroc", "max"), say=said.append) as checkpoints:
+        assert checkpoints.steps == [10, 20, 30] and checkpoints.best["step"] == 20
+        assert checkpoints.restore_latest(abstract(state_at(0)), lambda meta: None)[0] == 30
+    if content != "{":  # which Orbax itself takes for nothing
+        assert said == [f"{path} is damaged: it is {path.name}.damaged now, and nothing but a time is lost"]
+        assert path.with_name(f"{path.name}.damaged").read_text() == content and not path.exists()
 
 
 def test_damage_everywhere_says_so_and_leaves_all_in_place(run):
