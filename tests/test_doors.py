@@ -257,8 +257,14 @@ def changed_globals(tree: ast.Module) -> list[str]:
     return found
 
 
+# Hooks of the interpreter that are set by assignment, as a signal's handler and a logger's filter are by a call.
+HOOKS = frozenset({"unraisablehook"})
+
+
 def _changed(node: ast.AST) -> str | None:
     """The name at the root of what this node changes: NAME.a[b] = ..., del NAME[a], NAME.append(...)."""
+    if isinstance(node, ast.Attribute) and node.attr in HOOKS:
+        return None
     stored = isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
     called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING
     if not stored and not called:
