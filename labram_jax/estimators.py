@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from labram_jax.adaptation.features import blocks_of
 from labram_jax.adaptation.head import head_of
-from labram_jax.adaptation.linear import Block, Fit, folded, logistic_fits, ridge_fits, scale_of, scaled
+from labram_jax.adaptation.linear import Block, folded, logistic_fits, ridge_fits, scale_of, scaled
 from labram_jax.errors import InputError
 from labram_jax.inference import Classifier, Convention, Encoder, Pooling, Tokenizer, load
 from labram_jax.inference.classifier import HeadPooling, probabilities, reader_of
@@ -122,8 +122,9 @@ class _Probe(_OverWindows):
         check_is_fitted(self)
         return self.fit_(scaled(self._read(self._windows(X)), self.scales_))
 
-    def _model(self, fit: Fit, **changes: Any) -> Classifier:
-        reader = self.reader_
+    def _model(self, **changes: Any) -> Classifier:
+        check_is_fitted(self)
+        reader, fit = self.reader_, self.fit_
         config = dataclasses.replace(reader.config, outputs=fit.bias.size, **changes)
         heads = head_of(config, folded(fit, self.scales_), fit, self.rows_)
         return Classifier({"params": {**reader.variables["params"], **heads}}, config, reader.compute, reader.seen)
@@ -199,8 +200,7 @@ class LabramClassifier(ClassifierMixin, _Probe):
 
     def to_model(self) -> Classifier:
         """What was fitted, as a model; its classes have the names that y gave them."""
-        check_is_fitted(self)
-        return self._model(self.fit_, classes=tuple(map(str, self.classes_)))
+        return self._model(classes=tuple(map(str, self.classes_)))
 
 
 class LabramRegressor(RegressorMixin, _Probe):
@@ -237,4 +237,4 @@ class LabramRegressor(RegressorMixin, _Probe):
         """What was fitted, as a model."""
         check_is_fitted(self)
         scale, mean = tuple(self.spread_.tolist()), tuple(self.mean_.tolist())
-        return self._model(self.fit_, task="regression", target_mean=mean, target_scale=scale)
+        return self._model(task="regression", target_mean=mean, target_scale=scale)

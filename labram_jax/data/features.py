@@ -142,27 +142,37 @@ def kept_or_read(
         folder = _claimed(stack, homes, size, say)
         if folder is None:
             return read_alone(windows, kinds, read)
-        if not _is_whole(
-            folder, info, kinds, lambda _: None
-        ):  # another process may have kept them while this one waited
-            partial = folder.with_name(folder.name + _PARTIAL)
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                there = _write(partial, info.windows, kinds, read())
-                if not there.all():  # of another share that may be damaged, they would be others
-                    temporary = tempfile.TemporaryDirectory(prefix=_TEMPORARY)
-                    for path in partial.glob("*.npy"):
-                        shutil.move(path, temporary.name)
-                    return WindowFeatures(windows, Path(temporary.name), there, temporary)
-                files = {path.name: file_digest(path) for path in sorted(partial.glob("*.npy"))}
-                write_json(partial / INFO_FILE, {"format": FORMAT, **asdict(dataclasses.replace(info, files=files))})
-                shutil.rmtree(folder, ignore_errors=True)  # damaged
-                partial.rename(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        # Another process may have kept them while this one waited.
+        whole = _is_whole(folder, info, kinds, lambda _: None)
+        alone = None if whole else _keep(folder, windows, info, kinds, read())
+        if alone is not None:
+            return alone
         say(f"features of {info.windows:,} windows are kept in {folder} ({size / 1e6:.1f} MB)")
         return WindowFeatures(windows, folder)
+
+
+def _keep(folder: Path, windows: SplitWindows, info: FeaturesInfo, kinds: Kinds, parts: Parts) -> WindowFeatures | None:
+    """Keeps features in a folder; where damaged windows have none, they are returned and nothing is kept.
+
+    With another share of windows that may be damaged, they would be others.
+    """
+    partial = folder.with_name(folder.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        there = _write(partial, info.windows, kinds, parts)
+        if not there.all():
+            temporary = tempfile.TemporaryDirectory(prefix=_TEMPORARY)
+            for path in partial.glob("*.npy"):
+                shutil.move(path, temporary.name)
+            return WindowFeatures(windows, Path(temporary.name), there, temporary)
+        files = {path.name: file_digest(path) for path in sorted(partial.glob("*.npy"))}
+        write_json(partial / INFO_FILE, {"format": FORMAT, **asdict(dataclasses.replace(info, files=files))})
+        shutil.rmtree(folder, ignore_errors=True)  # damaged
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return None
 
 
 def read_alone(windows: SplitWindows, kinds: Kinds, read: Callable[[], Parts]) -> WindowFeatures:

@@ -152,6 +152,11 @@ class WindowIndex:
         bad = (self.quality(place) & self._judged) != 0
         return bad if bad.any() else None
 
+    def bads(self, places: Sequence[Place]) -> Bool[np.ndarray, "N C"]:
+        """Returns which electrodes are bad in each of some windows."""
+        nothing = np.zeros(self._quality.shape[1], bool)
+        return np.stack([nothing if (own := self.bad(place)) is None else own for place in places])
+
     def quality(self, place: Place) -> UInt8[np.ndarray, "C"]:
         """Returns all that is wrong with each electrode in the seconds that a window touches, as `schema.QUALITY`."""
         begin = int(self._first_seconds[place.piece]) * RATE_HZ + place.start

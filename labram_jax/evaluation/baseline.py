@@ -18,7 +18,7 @@ from labram_jax.errors import InputError
 from labram_jax.evaluation.predictions import PredictionTable, listed
 
 # Enough for 7 powers of some dozen electrodes; beyond that the fit only grows slower.
-MAX_TRAIN_WINDOWS = 20_000
+MAX_WINDOWS = 20_000
 # The C of scikit-learn, the strongest penalty first, and that without validation windows to choose by.
 USUAL_STRENGTH = 1.0
 STRENGTHS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, USUAL_STRENGTH)
@@ -80,11 +80,11 @@ def fit_band_powers(
 
     Its penalty is the one with the best score on the windows `validation`, as a probe's is, by `metrics.SELECTING`; of
     equals the strongest, and that of C = 1 where there is no such score. Montages may differ: the electrodes that all
-    of them share are used. At most 20,000 training windows, evenly spread, are read. Raises InputError if no electrode
-    is shared, or there are no labels or one class alone.
+    of them share are used. At most 20,000 training windows, evenly spread, are read, and as many for validation, drawn
+    from each corpus. Raises InputError if no electrode is shared, or there are no labels or one class alone.
     """
     electrodes = shared_electrodes([*train, *validation, *others])
-    powers, labels = read_powers(train, electrodes, MAX_TRAIN_WINDOWS)
+    powers, labels = read_powers(train, electrodes, MAX_WINDOWS)
     known = np.isfinite(labels).all(axis=1) if task == "regression" else labels >= 0
     if not known.any():
         raise InputError(
@@ -94,6 +94,7 @@ def fit_band_powers(
     present = np.arange(0) if task == "regression" else np.unique(labels)
     if task != "regression" and len(present) < 2:
         raise InputError(f"All training windows have label {present}: the baseline needs two classes at least.")
+    validation = [own.labelled_sample(MAX_WINDOWS, seed=0) for own in validation if len(own)]
     fitted = [
         BandPowers(
             electrodes, len(labels), strength, task, classes, present, _pipeline(task, strength).fit(features, labels)

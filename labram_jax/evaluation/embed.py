@@ -1,5 +1,6 @@
 """Features of a corpus or of recordings, with all that is known of each window, in one .npz file or a Zarr group."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -86,11 +87,13 @@ def _arrays(
     """Yields what is written of one montage, whose windows are in several splits."""
     length = sum(len(montage) for _, montage in parts)
     montages = [montage for _, montage in parts]
-    yield Streamed(f"{name}/features", length, _features(model, montages, pool, progress))
+    yield Streamed(f"{name}/features", length, _features(model, montages, pool, flagged, progress))
     electrodes = np.asarray(montages[0].electrodes)
     yield Streamed(f"{name}/electrodes", len(electrodes), iter([electrodes]))
-    yield Streamed(f"{name}/bad", length, (flags for montage in montages for flags, _ in _flags(montage)))
-    yield Streamed(f"{name}/quality", length, (flags for montage in montages for _, flags in _flags(montage)))
+    bads = (one.index.bads(places) for one in montages for places in _places(one))
+    yield Streamed(f"{name}/bad", length, bads)
+    quality = (np.stack([*map(one.index.quality, places)]) for one in montages for places in _places(one))
+    yield Streamed(f"{name}/quality", length, quality)
     listed = [montage.index.listed() for montage in montages]
     columns = {
         "split": np.repeat([split for split, _ in parts], [len(montage) for montage in montages]),
@@ -102,17 +105,19 @@ def _arrays(
     if corpus.info.label is not None:
         columns["label"] = np.concatenate([montage.index.window_labels() for montage in montages])
     if flagged:
-        columns["unusable"] = np.asarray([why for montage in montages for own in _places(montage) for why in own[1]])
+        why = (one.index.why_unusable(places) for one in montages for places in _places(one))
+        columns["unusable"] = np.asarray([*itertools.chain.from_iterable(why)])
     for column, values in columns.items():
         yield Streamed(f"{name}/{column}", length, iter([values]))
 
 
 def _features(
-    model: Model, montages: Sequence[MontageWindows], pool: Pooling, progress: Progress
+    model: Model, montages: Sequence[MontageWindows], pool: Pooling, flagged: bool, progress: Progress
 ) -> Iterator[np.ndarray]:
     for montage in montages:
-        for chunk, (_, why) in zip(chunks(montage), _places(montage), strict=True):
-            lost = np.asarray(why) != ""
+        for chunk, places in zip(chunks(montage), _places(montage), strict=True):
+            # Without flags there is no window that cannot be used.
+            lost = np.asarray(montage.index.why_unusable(places)) != "" if flagged else np.zeros(len(chunk), bool)
             eeg, bad = np.stack([window.eeg for window in chunk]), np.stack([window.bad for window in chunk])
             # A window without any good electrode is none for a model; what this gives is thrown away.
             windows = Windows(eeg, montage.electrodes, bad & ~lost[:, None])
@@ -122,17 +127,7 @@ def _features(
             progress.update(len(chunk))
 
 
-def _places(montage: MontageWindows) -> Iterator[tuple[list[Place], list[str]]]:
-    """Yields where windows are, and why they cannot be used, as many at a time as `chunks`."""
-    index = montage.index
-    for start in range(0, len(index), CHUNK):
-        places = [index.place(number) for number in range(start, min(start + CHUNK, len(index)))]
-        yield places, index.why_unusable(places)
-
-
-def _flags(montage: MontageWindows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields which electrodes take no part in windows, and what is wrong with them, some windows at a time."""
-    index, nothing = montage.index, np.zeros(len(montage.electrodes), bool)
-    for places, _ in _places(montage):
-        bad = [nothing if (own := index.bad(place)) is None else own for place in places]
-        yield np.stack(bad), np.stack([index.quality(place) for place in places])
+def _places(montage: MontageWindows) -> Iterator[list[Place]]:
+    """Yields where windows are, as many at a time as `chunks`."""
+    for start in range(0, len(montage), CHUNK):
+        yield [montage.index.place(number) for number in range(start, min(start + CHUNK, len(montage)))]

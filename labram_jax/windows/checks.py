@@ -74,10 +74,7 @@ def table_of(metadata: Metadata, windows: int) -> pd.DataFrame:
     if isinstance(metadata, pd.DataFrame):
         table = metadata.reset_index(drop=True)
     else:
-        single = {
-            name: value for name, value in metadata.items() if isinstance(value, str) or not hasattr(value, "__len__")
-        }
-        table = pd.DataFrame({name: [value] * windows if name in single else value for name, value in metadata.items()})
+        table = pd.DataFrame({name: _column(value, windows) for name, value in metadata.items()})
     if len(table) != windows:
         raise InputError(f"The metadata has {len(table)} lines for {windows} windows: give one for each.")
     return table

@@ -44,8 +44,7 @@ class CutRecording:
     @property
     def bads(self) -> Bool[np.ndarray, "N C"]:
         """True where an electrode is bad in a window."""
-        nothing = np.zeros(len(self.electrodes), bool)
-        return np.stack([nothing if (own := self.index.bad(place)) is None else own for place in self.places()])
+        return self.index.bads(self.places())
 
     @property
     def start_seconds(self) -> Float64[np.ndarray, "N"]:
