@@ -22,9 +22,6 @@ import numpy as np
 import tyro
 from random_corpora import flag, forget, made_up_tables, noise, random_corpus, records
 
-from data_prep.corpora import corpus_module
-from data_prep.prepare import prepare
-from data_prep.writer import write_shard
 from labram_jax.data import pipeline, schema, signal
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.permutation import Permutation
@@ -32,6 +29,9 @@ from labram_jax.data.schema import RATE_HZ, CorpusInfo
 from labram_jax.data.signal import Signal, Stretch
 from labram_jax.data.views import SplitWindows
 from labram_jax.data.windows import WindowIndex
+from labram_jax.data_prep.corpora import corpus_module
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.writer import write_shard
 from labram_jax.tables import text_table
 
 Table = tuple[list[str], list[list[object]]]

@@ -1,4 +1,4 @@
-"""Corpora of noise for benchmarks, built as any other: by `data_prep.build`."""
+"""Corpora of noise for benchmarks, built as any other: by `labram_jax.data_prep.build`."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.build import build
-from data_prep.readers.reader import ArrayReader, Reader
-from data_prep.recipe import Recipe
-from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.schema import (
     EXCLUDED_COLUMNS,
@@ -25,6 +21,10 @@ from labram_jax.data.schema import (
     file_digest,
 )
 from labram_jax.data.tables import Tables
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.readers.reader import ArrayReader, Reader
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.montage import ELECTRODES
 
 # The noise of a recording is this much, moved on for each of its parts: making it new would take longer than reading.
@@ -72,7 +72,7 @@ def noise(electrodes: int, seconds: int, seed: int = 0) -> np.ndarray:
 
 
 def records(signal: np.ndarray, samples: int) -> Iterator[Mapping[str, Any]]:
-    """Yields a signal as records of so many samples, for `data_prep.writer.write_shard`."""
+    """Yields a signal as records of so many samples, for `labram_jax.data_prep.writer.write_shard`."""
     for start in range(0, signal.shape[1] - samples + 1, samples):
         eeg = np.ascontiguousarray(signal[:, start : start + samples], dtype=np.float16)
         yield {"eeg": eeg, "recording": "r", "start_seconds": np.float32(start / RATE_HZ)}

@@ -6,8 +6,8 @@
 Published (mean ± std of 5 seeds): balanced accuracy .8258 ± .0011, AUC-PR .9204 ± .0011, AUROC .9162 ± .0016.
 """
 
-from configs.finetune_tuab_base import config as base
 from labram_jax.config import huge_encoder, replace
+from labram_jax.configs.finetune_tuab_base import config as base
 
 config = replace(
     base,

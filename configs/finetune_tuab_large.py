@@ -6,8 +6,8 @@
 Published (mean ± std of 5 seeds): balanced accuracy .8226 ± .0015, AUC-PR .9130 ± .0005, AUROC .9127 ± .0005.
 """
 
-from configs.finetune_tuab_base import config as base
 from labram_jax.config import large_encoder, replace
+from labram_jax.configs.finetune_tuab_base import config as base
 
 config = replace(
     base,

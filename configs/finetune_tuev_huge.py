@@ -6,8 +6,8 @@
 Published (mean ± std of 5 seeds): balanced accuracy .6616 ± .0170, kappa .6745 ± .0195, weighted F1 .8329 ± .0086.
 """
 
-from configs.finetune_tuev_base import config as base
 from labram_jax.config import huge_encoder, replace
+from labram_jax.configs.finetune_tuev_base import config as base
 
 config = replace(
     base,

@@ -6,8 +6,8 @@
 Published (mean ± std of 5 seeds): balanced accuracy .6581 ± .0156, kappa .6622 ± .0136, weighted F1 .8315 ± .0040.
 """
 
-from configs.finetune_tuev_base import config as base
 from labram_jax.config import large_encoder, replace
+from labram_jax.configs.finetune_tuev_base import config as base
 
 config = replace(
     base,

@@ -5,8 +5,8 @@
 Windows and what scores mean are as for pretrain_base.
 """
 
-from configs.pretrain_base import config as base
 from labram_jax.config import large_encoder, replace
+from labram_jax.configs.pretrain_base import config as base
 
 config = replace(
     base,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from data_prep.workers import Job, Result, RunAll
+from labram_jax.data_prep.workers import Job, Result, RunAll
 from labram_jax.errors import InputError
 
 # The most parts that jobs are dealt out into; each costs a file of jobs and one of results.

@@ -14,17 +14,25 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from data_prep.beam import beam_workers
-from data_prep.finish import finish
-from data_prep.partial import partial
-from data_prep.report import BuildReport, count_windows
-from data_prep.same_files import each_file_once
-from data_prep.shard import RecordingFile, RecordingReport, ShardJob, ShardReport, died, prepare_shard, printable
-from data_prep.survey import Survey, SurveyJob, montages, shards, survey
-from data_prep.table import CorpusTable, split_table
-from data_prep.workers import RunAll, processes
 from labram_jax.data.schema import FORMAT, RATE_HZ, RECORD_SAMPLES, CorpusInfo
 from labram_jax.data.tables import Tables
+from labram_jax.data_prep.beam import beam_workers
+from labram_jax.data_prep.finish import finish
+from labram_jax.data_prep.partial import partial
+from labram_jax.data_prep.report import BuildReport, count_windows
+from labram_jax.data_prep.same_files import each_file_once
+from labram_jax.data_prep.shard import (
+    RecordingFile,
+    RecordingReport,
+    ShardJob,
+    ShardReport,
+    died,
+    prepare_shard,
+    printable,
+)
+from labram_jax.data_prep.survey import Survey, SurveyJob, montages, shards, survey
+from labram_jax.data_prep.table import CorpusTable, split_table
+from labram_jax.data_prep.workers import RunAll, processes
 from labram_jax.errors import InputError
 from labram_jax.progress import Progress
 
@@ -45,9 +53,9 @@ def build(
 
     `beam` holds Beam's pipeline options; None keeps the work on this machine. The bytes do not depend on who does it.
     A recording that cannot be used, whatever it raises, is listed with its reason and stops nothing. The work happens
-    in `out.partial` (`data_prep.partial`) shard by shard: a build that was killed, wherever, goes on there if table and
-    files are the same. `out` appears when all is whole; with `overwrite` it then takes the place of a corpus that is
-    there.
+    in `out.partial` (`labram_jax.data_prep.partial`) shard by shard: a build that was killed, wherever, goes on there
+    if table and files are the same. `out` appears when all is whole; with `overwrite` it then takes the place of a
+    corpus that is there.
 
     Raises:
       InputError: `out` is taken, the table cannot be split, or nothing at all is usable; then nothing is left behind.

@@ -8,10 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_prep.shard import RecordingReport, ShardJob, ShardReport
-from data_prep.survey import Montage
-from data_prep.table import CorpusTable
-from data_prep.writer import finish_montage
 from labram_jax.data.schema import (
     EXCLUDED_COLUMNS,
     EXCLUDED_FILE,
@@ -30,6 +26,10 @@ from labram_jax.data.schema import (
     record_features,
 )
 from labram_jax.data.tables import Tables
+from labram_jax.data_prep.shard import RecordingReport, ShardJob, ShardReport
+from labram_jax.data_prep.survey import Montage
+from labram_jax.data_prep.table import CorpusTable
+from labram_jax.data_prep.writer import finish_montage
 
 Results = Sequence[tuple[ShardJob, ShardReport]]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from data_prep.recipe import Cap, Filters, Recipe
-from data_prep.table import Fractions, Split
 from labram_jax.data.schema import FINITE_ONLY, QualityLimits
+from labram_jax.data_prep.recipe import Cap, Filters, Recipe
+from labram_jax.data_prep.table import Fractions, Split
 from labram_jax.errors import InputError
 from labram_jax.montage import NEW_TO_OLD, OLD_TO_NEW, electrode_ids, normalise
 
@@ -80,7 +80,7 @@ class ElectrodeOptions(BuildOptions):
             object.__setattr__(self, "electrodes", tuple(normalise(name) for name in self.electrodes))
 
     def recipe(self, *, electrodes: tuple[str, ...] | None = None, **choices) -> Recipe:
-        from data_prep.cleaning.channels import read_rename
+        from labram_jax.data_prep.cleaning.channels import read_rename
 
         aliases = {"none": {}, "old-to-new": OLD_TO_NEW, "new-to-old": NEW_TO_OLD}[self.names]
         if electrodes is not None:
@@ -116,7 +116,7 @@ class RecordingOptions(ElectrodeOptions):
             raise InputError(f"montage_within_mm = {self.montage_within_mm}: give a distance above 0 mm.")
         if self.montage is not None:
             # MNE takes a second to import, which most options do not need.
-            from data_prep.cleaning.positions import template
+            from labram_jax.data_prep.cleaning.positions import template
 
             template(self.montage)
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.shard import RecordingReport, ShardJob, recording_report
 from labram_jax.data.schema import CORPUS_FILE
+from labram_jax.data_prep.shard import RecordingReport, ShardJob, recording_report
 from labram_jax.errors import InputError
 from labram_jax.lock import held
 

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from data_prep.build import build
-from data_prep.corpora import corpus_module
-from data_prep.options import BuildOptions
-from data_prep.report import BuildReport
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.corpora import corpus_module
+from labram_jax.data_prep.options import BuildOptions
+from labram_jax.data_prep.report import BuildReport
 from labram_jax.errors import InputError
 
 
 def prepare(corpus: str, source: Path | None, out: Path, options: BuildOptions | None = None) -> BuildReport:
     """Prepares the corpus called `corpus` from `source` into the folder `out`.
 
-    `options` are the corpus' own (`data_prep.corpora.<corpus>.Options`); None takes their defaults. `source` None lets
-    a corpus fetch its recordings where it can.
+    `options` are the corpus' own (`labram_jax.data_prep.corpora.<corpus>.Options`); None takes their defaults. `source`
+    None lets a corpus fetch its recordings where it can.
 
     Raises:
       InputError: an unknown corpus, options of another one, a source that cannot be used, or an `out` that is taken.

@@ -9,7 +9,7 @@ from labram_jax.data.schema import QualityLimits
 from labram_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from data_prep.readers.reader import Reader
+    from labram_jax.data_prep.readers.reader import Reader
 
 CAP_METHODS = ("nearest", "spline")
 
@@ -44,13 +44,14 @@ class Recipe:
     known electrodes (each distinct montage is then stored by itself).
     `rename`: channel names of the recordings and what they stand for, before anything else is made of them.
     `aliases`: electrodes that are taken for others (`OLD_TO_NEW`, `NEW_TO_OLD`).
-    `cap`: the cap whose positions say which electrodes its sockets stand for (see `data_prep.cleaning.caps`), or None.
+    `cap`: the cap whose positions say which electrodes its sockets stand for (`labram_jax.data_prep.cleaning.caps`), or
+    None.
     `filters` None takes the signal as it is: it must be at 200 Hz already.
     `unit`: that of files which do not say theirs, "uV", "mV", "V" or "nV"; None takes what the format usually has.
     `margins_seconds`: how much of a recording's other end is put before its start and behind its end (official TUEV
     protocol, whose signal goes around).
     `open(path, part, unit)` returns the `Reader` of a recording; a top-level function, since it travels to other
-    processes. None is `data_prep.readers.recording.open_recording`.
+    processes. None is `labram_jax.data_prep.readers.recording.open_recording`.
     """
 
     electrodes: tuple[str, ...] | None = None

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.shard import RecordingReport
 from labram_jax.data.schema import (
     COUNTS_FILE,
     NO_CLASS,
@@ -24,6 +23,7 @@ from labram_jax.data.schema import (
 )
 from labram_jax.data.tables import Tables
 from labram_jax.data.windows import WindowIndex, default_seconds
+from labram_jax.data_prep.shard import RecordingReport
 
 _SHOWN = 10  # of a list that may be long
 _SHOWN_SUBJECTS = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.table import CorpusTable
+from labram_jax.data_prep.table import CorpusTable
 from labram_jax.errors import InputError
 
 

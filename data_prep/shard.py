@@ -16,12 +16,12 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import UInt8
 
-from data_prep.cleaning.clean import CleanRecording, Piece, clean
-from data_prep.readers import recording
-from data_prep.readers.reader import Header, Reader
-from data_prep.recipe import Recipe
-from data_prep.writer import write_shard
 from labram_jax.data.schema import QUALITY, RECORD_SAMPLES, RECORD_SECONDS, record_features
+from labram_jax.data_prep.cleaning.clean import CleanRecording, Piece, clean
+from labram_jax.data_prep.readers import recording
+from labram_jax.data_prep.readers.reader import Header, Reader
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.writer import write_shard
 from labram_jax.errors import InputError
 from labram_jax.jsonfile import read_json
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.cleaning.channels import electrodes_of
-from data_prep.cleaning.quality import check_rate, suspicions
-from data_prep.readers.bids import open_bids
-from data_prep.readers.reader import Header, Reader
-from data_prep.readers.recording import sentences
-from data_prep.recipe import Recipe
+from labram_jax.data_prep.cleaning.channels import electrodes_of
+from labram_jax.data_prep.cleaning.quality import check_rate, suspicions
+from labram_jax.data_prep.readers.bids import open_bids
+from labram_jax.data_prep.readers.reader import Header, Reader
+from labram_jax.data_prep.readers.recording import sentences
+from labram_jax.data_prep.recipe import Recipe
 from labram_jax.errors import InputError
 
 _INSPECTED_SECONDS = 60.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.cleaning.channels import derivation
-from data_prep.recipe import Recipe
-from data_prep.shard import RecordingFile, ShardJob, check_name, open_reader, reason_of
 from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.cleaning.channels import derivation
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.shard import RecordingFile, ShardJob, check_name, open_reader, reason_of
 
 # A shard is what a killed build has to make again: half a gigabyte in float16.
 _SHARD_SAMPLES = 2**28

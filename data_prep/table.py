@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from data_prep.recipe import Recipe
 from labram_jax.data.schema import SPLITS
+from labram_jax.data_prep.recipe import Recipe
 from labram_jax.errors import InputError
 
 # path        the file (or folder) of the recording, a Path

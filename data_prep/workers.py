@@ -1,4 +1,4 @@
-"""Who does the work of a build: this process, or a pool of fresh ones (`data_prep.beam` is the third way)."""
+"""Who does the work of a build: this process, or a pool of fresh ones (`beam.py` is the third way)."""
 
 import multiprocessing
 import os

@@ -93,4 +93,4 @@ def _known(folder: Path) -> list[str]:
 
 def config_folder() -> Path:
     """Where the project's own configurations are."""
-    return Path(importlib.util.find_spec("configs").submodule_search_locations[0])
+    return Path(importlib.util.find_spec("labram_jax.configs").submodule_search_locations[0])

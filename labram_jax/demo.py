@@ -4,13 +4,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_prep.corpora.simulated import Options, Simulation, simulate
-from data_prep.prepare import prepare
 from labram_jax.config import AnyStageConfig, replace
 from labram_jax.configfile import load_file
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.describe import describe
 from labram_jax.data.schema import CORPUS_FILE
+from labram_jax.data_prep.corpora.simulated import Options, Simulation, simulate
+from labram_jax.data_prep.prepare import prepare
 from labram_jax.errors import InputError
 from labram_jax.evaluation.evaluate import Evaluation, evaluate
 from labram_jax.reporting.report import write_report

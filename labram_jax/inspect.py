@@ -34,7 +34,7 @@ def inspect(path: str | Path) -> str:
     if path.suffix.lower() in SUFFIXES or (path.is_dir() and is_foreign(path)):
         return import_model(path).report.summary()
     if path.is_file() or path.suffix.lower() in (".mff", ".ds", ".mefd"):
-        from data_prep.summary import inspect as inspect_recording
+        from labram_jax.data_prep.summary import inspect as inspect_recording
 
         return str(inspect_recording(path))
     return describe_checkpoint(path)

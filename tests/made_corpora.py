@@ -1,4 +1,4 @@
-"""Corpora of signal that a test made up, built as any other: by `data_prep.build`."""
+"""Corpora of signal that a test made up, built as any other: by `labram_jax.data_prep.build`."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data_prep.build import build
-from data_prep.readers.reader import ArrayReader, Reader
-from data_prep.recipe import Recipe
-from data_prep.table import COLUMNS, CorpusTable, Split
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.schema import CORPUS_FILE, FINITE_ONLY, QualityLimits
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.readers.reader import ArrayReader, Reader
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.table import COLUMNS, CorpusTable, Split
 from labram_jax.jsonfile import read_json, write_json
 
 

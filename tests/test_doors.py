@@ -11,16 +11,16 @@ import pytest
 from labram_jax.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("labram_jax", "data_prep", "configs")
+# Two folders lie beside the package, which has them by links: they are installed as a part of it.
+FOLDERS = {"labram_jax": "labram_jax", "data_prep": "labram_jax.data_prep", "configs": "labram_jax.configs"}
 STANDARD = frozenset(sys.stdlib_module_names)
 
 # The rooms of `docs/design.md` from the ground up: a module imports from its own room and from those above it here.
 ROOMS = (
     *("errors", "jsonfile", "lock", "progress", "tables", "contacts", "montage", "metrics", "config", "protocol"),
-    "configfile",
-    *("data", "models", "parallel", "stages", "checkpoints", "training", "convert", "obtain", "weights"),
-    *("plan", "adaptation", "runs", "windows", "inference", "estimators", "inspect", "evaluation", "reporting"),
-    *("benchmark", "publish", "interop", "demo", "commands", "cli", "__main__"),
+    *("configs", "configfile", "data", "models", "parallel", "stages", "checkpoints", "training", "convert", "obtain"),
+    *("weights", "data_prep", "plan", "adaptation", "runs", "windows", "inference", "estimators", "inspect"),
+    *("evaluation", "reporting", "benchmark", "publish", "interop", "demo", "commands", "cli", "__main__"),
 )
 # What a module may import of the project where that is less than all above it; the longest prefix of its name counts.
 PROJECT = {
@@ -59,15 +59,17 @@ PROJECT = {
         "labram_jax.models",
     ),
     "labram_jax.obtain": ("labram_jax.convert", "labram_jax.data.remote", "labram_jax.errors"),
-    "data_prep": (
-        *("data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
+    "labram_jax.data_prep": (
+        *("labram_jax.data_prep", "labram_jax.data.schema", "labram_jax.data.tables", "labram_jax.data.windows"),
         *("labram_jax.errors", "labram_jax.jsonfile", "labram_jax.lock", "labram_jax.montage", "labram_jax.progress"),
         "labram_jax.convert.pickles",  # numpy and the standard library alone, as its own rule below holds it to
     ),
     "labram_jax.convert.pickles": ("labram_jax.convert.pickled_objects", "labram_jax.errors"),
     "labram_jax.convert.pickled_objects": ("labram_jax.errors",),
-    "configs": ("configs", "labram_jax.config"),
-    "configs.benchmarks": ("configs", "labram_jax.config", "labram_jax.protocol", "labram_jax.tables"),
+    "labram_jax.configs": ("labram_jax.configs", "labram_jax.config"),
+    "labram_jax.configs.benchmarks": (
+        *("labram_jax.configs", "labram_jax.config", "labram_jax.protocol", "labram_jax.tables"),
+    ),
 }
 OUTSIDE = {
     "labram_jax.errors": STANDARD,
@@ -84,19 +86,19 @@ OUTSIDE = {
     "labram_jax.models": (STANDARD | {"numpy", "jax", "flax", "jaxtyping"}) - {"os", "io", "pathlib", "shutil"},
     "labram_jax.data": STANDARD
     | {"numpy", "pandas", "absl", "grain", "tensorflow_datasets", "array_record", "fsspec", "jaxtyping"},
-    "data_prep": STANDARD
+    "labram_jax.data_prep": STANDARD
     | {"numpy", "scipy", "pandas", "mne", "mne_bids", "h5py", "tensorflow_datasets", "array_record", "jaxtyping"},
-    "data_prep.beam": STANDARD | {"apache_beam"},
+    "labram_jax.data_prep.beam": STANDARD | {"apache_beam"},
     "labram_jax.convert.pickles": STANDARD,
     "labram_jax.convert.pickled_objects": STANDARD | {"numpy"},
-    "configs": frozenset(),
+    "labram_jax.configs": frozenset(),
 }
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):  # which follows no links
+            parts = (package, *path.relative_to(ROOT / folder).with_suffix("").parts)
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
@@ -133,7 +135,8 @@ def within(name: str, rooms: tuple[str, ...]) -> bool:
 def test_rooms_import_only_what_their_door_lets_in(module, path):
     inside, outside = rule(PROJECT, module), rule(OUTSIDE, module)
     for name in imports(tree_of(path)):
-        if name.partition(".")[0] in PACKAGES:
+        assert name.partition(".")[0] not in FOLDERS or within(name, ("labram_jax",)), f"{module} imports {name}"
+        if within(name, ("labram_jax",)):
             if name != "labram_jax":  # the package itself: lazy, see below
                 assert inside is None or within(name, inside), f"{module} imports {name}"
         else:
@@ -147,7 +150,7 @@ def room_of(module: str) -> str:
 
 @pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: value if isinstance(value, str) else "")
 def test_rooms_stand_upon_those_above_them(module, path):
-    if module.partition(".")[0] != "labram_jax" or module == "labram_jax":
+    if module == "labram_jax":
         return
     own = ROOMS.index(room_of(module))
     for name in imports(tree_of(path)):
@@ -155,7 +158,9 @@ def test_rooms_stand_upon_those_above_them(module, path):
             assert ROOMS.index(room_of(name)) <= own, f"{module} imports {name}, which stands upon it"
 
 
-@pytest.mark.parametrize(("room", "openers"), [("labram_jax.cli", ("labram_jax.__main__",)), ("configs", ("configs",))])
+@pytest.mark.parametrize(
+    ("room", "openers"), [("labram_jax.cli", ("labram_jax.__main__",)), ("labram_jax.configs", ("labram_jax.configs",))]
+)
 def test_rooms_that_hardly_anyone_imports(room, openers):
     for module, path in modules():
         strangers = [name for name in imports(tree_of(path)) if within(name, (room,)) and not within(module, openers)]
@@ -166,15 +171,16 @@ LOADED = "import importlib, sys; [importlib.import_module(m) for m in {modules!r
 
 
 def loaded_after(*names: str) -> set[str]:
-    """Top-level packages in memory after a fresh interpreter imported some modules."""
+    """Libraries, and rooms of the package, in memory after a fresh interpreter imported some modules."""
     command = [sys.executable, "-c", LOADED.format(modules=names)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    return {line.partition(".")[0] for line in result.stdout.splitlines()}
+    names = [line.split(".") for line in result.stdout.splitlines()]
+    return {".".join(parts[: 2 if parts[0] == "labram_jax" else 1]) for parts in names}
 
 
 def test_preparing_never_loads_jax():
     """Not even through a library: its workers must start fast."""
-    loaded = loaded_after(*(module for module, _ in modules() if within(module, ("data_prep",))))
+    loaded = loaded_after(*(module for module, _ in modules() if within(module, ("labram_jax.data_prep",))))
     assert "mne" in loaded and not loaded & {"jax", "flax", "optax", "orbax", "grain", "torch", "tensorflow"}
 
 
@@ -182,8 +188,8 @@ def test_the_package_and_its_command_open_at_once():
     """`labram-jax --help`, and that of each command, must not wait for what only the commands themselves need."""
     commands = [f"labram_jax.commands.{room}" for room in {known.module for known in COMMANDS.values()}]
     loaded = loaded_after("labram_jax", "labram_jax.cli", *commands, "labram_jax.configfile")
-    slow = {"jax", "flax", "mne", "tensorflow_datasets", "grain", "matplotlib", "scipy", "sklearn", "data_prep"}
-    assert "tyro" in loaded and not loaded & slow
+    slow = {"jax", "flax", "mne", "tensorflow_datasets", "grain", "matplotlib", "scipy", "sklearn"}
+    assert "tyro" in loaded and not loaded & {*slow, "labram_jax.data_prep"}
 
 
 # Calls that change the object whose method they are.

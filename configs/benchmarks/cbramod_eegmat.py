@@ -4,8 +4,8 @@ labram-jax prepare eegmat EEGMAT_FOLDER corpora/eegmat --split-by cbramod --high
 labram-jax benchmark cbramod-eegmat --checkpoint runs/base --corpus corpora/eegmat
 """
 
-from configs.finetune_tuab_base import config as of_all
 from labram_jax.config import replace
+from labram_jax.configs.finetune_tuab_base import config as of_all
 from labram_jax.protocol import Protocol, Published, SubjectLists
 from labram_jax.tables import Spread
 

@@ -5,8 +5,8 @@
     labram-jax benchmark cbramod-physionet-mi --checkpoint runs/base --corpus corpora/imagery
 """
 
-from configs.finetune_tuab_base import config as of_all
 from labram_jax.config import replace
+from labram_jax.configs.finetune_tuab_base import config as of_all
 from labram_jax.protocol import Protocol, Published, SubjectLists
 from labram_jax.tables import Spread
 

@@ -6,9 +6,9 @@
 Open data (PhysioNet), whatever subjects there are; all 36 make 36 folds.
 """
 
-from configs.benchmarks.cbramod_eegmat import SUBJECTS
-from configs.benchmarks.cbramod_eegmat import protocol as cbramod
 from labram_jax.config import replace
+from labram_jax.configs.benchmarks.cbramod_eegmat import SUBJECTS
+from labram_jax.configs.benchmarks.cbramod_eegmat import protocol as cbramod
 from labram_jax.protocol import Protocol, SubjectFolds
 
 protocol = Protocol(

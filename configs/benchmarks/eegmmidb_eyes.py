@@ -6,9 +6,9 @@
 Open data (PhysioNet). For a few subjects, or one: `eegmmidb-eyes-time`.
 """
 
-from configs.benchmarks.cbramod_physionet_mi import SUBJECTS
-from configs.benchmarks.cbramod_physionet_mi import protocol as imagery
 from labram_jax.config import replace
+from labram_jax.configs.benchmarks.cbramod_physionet_mi import SUBJECTS
+from labram_jax.configs.benchmarks.cbramod_physionet_mi import protocol as imagery
 from labram_jax.protocol import Protocol, SubjectFolds
 
 protocol = Protocol(

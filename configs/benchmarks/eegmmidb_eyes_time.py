@@ -6,8 +6,8 @@
 For a few subjects, or one: a recording is of one class, so that who knows it again knows the class.
 """
 
-from configs.benchmarks.eegmmidb_eyes import protocol as by_subject
 from labram_jax.config import replace
+from labram_jax.configs.benchmarks.eegmmidb_eyes import protocol as by_subject
 from labram_jax.protocol import Protocol, TimeFolds
 
 protocol = Protocol(

@@ -6,11 +6,11 @@ Of each trial the first ten minutes train, the next five validate, and the last 
     labram-jax benchmark labram-mobi --checkpoint runs/base --corpus corpora/mobi
 """
 
-from configs.benchmarks._labram_paper import reported
-from configs.finetune_tuab_base import config as of_all
-from configs.finetune_tuab_huge import config as of_all_huge
-from configs.finetune_tuab_large import config as of_all_large
 from labram_jax.config import replace
+from labram_jax.configs.benchmarks._labram_paper import reported
+from labram_jax.configs.finetune_tuab_base import config as of_all
+from labram_jax.configs.finetune_tuab_huge import config as of_all_huge
+from labram_jax.configs.finetune_tuab_large import config as of_all_large
 from labram_jax.protocol import OwnSplits, Protocol
 
 METRICS = ("pearson_r", "r2", "rmse")

@@ -4,11 +4,11 @@ labram-jax prepare seedv SEED_V_FOLDER corpora/seedv
 labram-jax benchmark labram-seedv --checkpoint runs/base --corpus corpora/seedv
 """
 
-from configs.benchmarks._labram_paper import reported
-from configs.finetune_tuab_base import config as of_all
-from configs.finetune_tuab_huge import config as of_all_huge
-from configs.finetune_tuab_large import config as of_all_large
 from labram_jax.config import replace
+from labram_jax.configs.benchmarks._labram_paper import reported
+from labram_jax.configs.finetune_tuab_base import config as of_all
+from labram_jax.configs.finetune_tuab_huge import config as of_all_huge
+from labram_jax.configs.finetune_tuab_large import config as of_all_large
 from labram_jax.protocol import OwnSplits, Protocol, Published
 from labram_jax.tables import Spread
 

@@ -4,10 +4,10 @@ labram-jax prepare tuab TUAB_FOLDER corpora/tuab
 labram-jax benchmark labram-tuab --checkpoint runs/base --corpus corpora/tuab
 """
 
-from configs.benchmarks._labram_paper import reported
-from configs.finetune_tuab_base import config as base
-from configs.finetune_tuab_huge import config as huge
-from configs.finetune_tuab_large import config as large
+from labram_jax.configs.benchmarks._labram_paper import reported
+from labram_jax.configs.finetune_tuab_base import config as base
+from labram_jax.configs.finetune_tuab_huge import config as huge
+from labram_jax.configs.finetune_tuab_large import config as large
 from labram_jax.protocol import OwnSplits, Protocol
 
 METRICS = ("balanced_accuracy", "auc_pr", "auroc")

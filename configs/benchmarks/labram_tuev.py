@@ -4,10 +4,10 @@ labram-jax prepare tuev TUEV_FOLDER corpora/tuev
 labram-jax benchmark labram-tuev --checkpoint runs/base --corpus corpora/tuev
 """
 
-from configs.benchmarks._labram_paper import reported
-from configs.finetune_tuev_base import config as base
-from configs.finetune_tuev_huge import config as huge
-from configs.finetune_tuev_large import config as large
+from labram_jax.configs.benchmarks._labram_paper import reported
+from labram_jax.configs.finetune_tuev_base import config as base
+from labram_jax.configs.finetune_tuev_huge import config as huge
+from labram_jax.configs.finetune_tuev_large import config as large
 from labram_jax.protocol import OwnSplits, Protocol
 
 METRICS = ("balanced_accuracy", "cohen_kappa", "weighted_f1")

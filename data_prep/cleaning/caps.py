@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.cleaning.positions import Template, millimetres, spline_matrix, template
-from data_prep.recipe import Cap
+from labram_jax.data_prep.cleaning.positions import Template, millimetres, spline_matrix, template
+from labram_jax.data_prep.recipe import Cap
 from labram_jax.errors import InputError
 from labram_jax.montage import known, spellings
 

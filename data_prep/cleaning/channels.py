@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.cleaning import caps
-from data_prep.readers.reader import Header
-from data_prep.recipe import Recipe
+from labram_jax.data_prep.cleaning import caps
+from labram_jax.data_prep.readers.reader import Header
+from labram_jax.data_prep.recipe import Recipe
 from labram_jax.errors import InputError
 from labram_jax.montage import KnownElectrodes, known, normalise
 

@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
-from data_prep.cleaning.channels import derivation
-from data_prep.cleaning.filtering import filter_and_resample, filter_notes, resampled
-from data_prep.cleaning.quality import (
+from labram_jax.data.schema import QUALITY, RATE_HZ
+from labram_jax.data_prep.cleaning.channels import derivation
+from labram_jax.data_prep.cleaning.filtering import filter_and_resample, filter_notes, resampled
+from labram_jax.data_prep.cleaning.quality import (
     check_rate,
     clipped_seconds,
     filtered_deviations,
@@ -25,10 +26,9 @@ from data_prep.cleaning.quality import (
     runs,
     samples_in_seconds,
 )
-from data_prep.cleaning.unfiltered import Look, Unfiltered
-from data_prep.readers.reader import Reader
-from data_prep.recipe import Filters, Recipe
-from labram_jax.data.schema import QUALITY, RATE_HZ
+from labram_jax.data_prep.cleaning.unfiltered import Look, Unfiltered
+from labram_jax.data_prep.readers.reader import Reader
+from labram_jax.data_prep.recipe import Filters, Recipe
 from labram_jax.errors import InputError
 
 

@@ -4,8 +4,8 @@ import mne
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from data_prep.recipe import Filters
 from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.recipe import Filters
 
 # MNE's default notch needs this many Hz of room beside the frequency that it takes out.
 _NOTCH_ROOM_HZ = 1.5

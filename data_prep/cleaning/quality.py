@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 
-from data_prep.readers.reader import HIGHEST_RATE_HZ
 from labram_jax.data.schema import QUALITY, RATE_HZ, QualityLimits
+from labram_jax.data_prep.readers.reader import HIGHEST_RATE_HZ
 from labram_jax.errors import InputError
 
 # A brain seen through the scalp gives some 5 to 50 microvolts a second; what lies this far off is another unit.

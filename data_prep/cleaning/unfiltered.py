@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from data_prep.cleaning.channels import Derivation
-from data_prep.cleaning.quality import runs, second_deviations, typical_microvolts
-from data_prep.readers.reader import Reader
+from labram_jax.data_prep.cleaning.channels import Derivation
+from labram_jax.data_prep.cleaning.quality import runs, second_deviations, typical_microvolts
+from labram_jax.data_prep.readers.reader import Reader
 
 # Samples that are read at once, and those of a recording that is kept: 256 MiB in float64.
 BLOCK_SAMPLES = 2**25

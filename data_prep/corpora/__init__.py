@@ -10,16 +10,16 @@ from labram_jax.errors import InputError
 
 MODULES = MappingProxyType(
     {
-        "folder": "data_prep.corpora.folder",
-        "eegmat": "data_prep.corpora.eegmat",
-        "eegmmidb": "data_prep.corpora.eegmmidb",
-        "mobi": "data_prep.corpora.mobi",
-        "official-hdf5": "data_prep.corpora.official_hdf5",
-        "official-pickles": "data_prep.corpora.official_pickles",
-        "seedv": "data_prep.corpora.seedv",
-        "tuab": "data_prep.corpora.tuab",
-        "tuev": "data_prep.corpora.tuev",
-        "simulated": "data_prep.corpora.simulated",
+        "folder": "labram_jax.data_prep.corpora.folder",
+        "eegmat": "labram_jax.data_prep.corpora.eegmat",
+        "eegmmidb": "labram_jax.data_prep.corpora.eegmmidb",
+        "mobi": "labram_jax.data_prep.corpora.mobi",
+        "official-hdf5": "labram_jax.data_prep.corpora.official_hdf5",
+        "official-pickles": "labram_jax.data_prep.corpora.official_pickles",
+        "seedv": "labram_jax.data_prep.corpora.seedv",
+        "tuab": "labram_jax.data_prep.corpora.tuab",
+        "tuev": "labram_jax.data_prep.corpora.tuev",
+        "simulated": "labram_jax.data_prep.corpora.simulated",
     }
 )
 

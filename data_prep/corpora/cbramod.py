@@ -7,7 +7,7 @@ Wang J, Zhao S, Luo Z, et al. CBraMod: A Criss-Cross Brain Foundation Model for 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from data_prep.table import Fractions
+from labram_jax.data_prep.table import Fractions
 from labram_jax.errors import InputError
 
 Numbers = Mapping[str, range]

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep.corpora import cbramod
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.sources.files import existing_folder, find_files, recording_name
-from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, QualityLimits
+from labram_jax.data_prep.corpora import cbramod
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.sources.files import existing_folder, find_files, recording_name
+from labram_jax.data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "the folder of EEGMAT, which holds SubjectNN_1.edf and SubjectNN_2.edf"

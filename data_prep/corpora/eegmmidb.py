@@ -43,12 +43,12 @@ from typing import Literal
 
 import mne
 
-from data_prep.corpora import cbramod
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.readers.recording import open_recording
-from data_prep.sources.files import Unusable, existing_folder, find_files, recording_name
-from data_prep.table import CorpusTable, Fractions, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, QualityLimits
+from labram_jax.data_prep.corpora import cbramod
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.readers.recording import open_recording
+from labram_jax.data_prep.sources.files import Unusable, existing_folder, find_files, recording_name
+from labram_jax.data_prep.table import CorpusTable, Fractions, Span, rows_of
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.readers import bids
-from data_prep.sources.files import (
+from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.readers import bids
+from labram_jax.data_prep.sources.files import (
     FOLDER_SUFFIXES,
     SUFFIXES,
     Unusable,
@@ -33,9 +34,8 @@ from data_prep.sources.files import (
     find_recordings,
     recording_names,
 )
-from data_prep.sources.manifest import read_manifest, sorted_classes
-from data_prep.table import CorpusTable, Span, Split, rows_of
-from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.sources.manifest import read_manifest, sorted_classes
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.errors import InputError
 from labram_jax.montage import MAX_SECONDS
 

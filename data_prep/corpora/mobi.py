@@ -34,13 +34,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.readers.mne_reader import cause
-from data_prep.readers.reader import Reader
-from data_prep.readers.text_reader import RATE_HZ, check_times, open_text, read_columns
-from data_prep.sources.files import below, existing_folder, find_files
-from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, SPLITS
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.readers.mne_reader import cause
+from labram_jax.data_prep.readers.reader import Reader
+from labram_jax.data_prep.readers.text_reader import RATE_HZ, check_times, open_text, read_columns
+from labram_jax.data_prep.sources.files import below, existing_folder, find_files
+from labram_jax.data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "the folder of MoBI, which holds SLnn-Tmm/eeg.txt and SLnn-Tmm/joints.txt"

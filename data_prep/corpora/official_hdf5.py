@@ -23,12 +23,12 @@ from typing import Literal
 import h5py
 import numpy as np
 
-from data_prep.options import ElectrodeOptions, SplitOptions
-from data_prep.readers.hdf5_reader import group_header, open_group
-from data_prep.readers.mne_reader import cause
-from data_prep.sources.files import Unusable, find_files, recording_name
-from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, RATE_HZ
+from labram_jax.data_prep.options import ElectrodeOptions, SplitOptions
+from labram_jax.data_prep.readers.hdf5_reader import group_header, open_group
+from labram_jax.data_prep.readers.mne_reader import cause
+from labram_jax.data_prep.sources.files import Unusable, find_files, recording_name
+from labram_jax.data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "an HDF5 file of the official scripts, or the folder that holds some"

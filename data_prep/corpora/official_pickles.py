@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.corpora import tuh
-from data_prep.options import ElectrodeOptions
-from data_prep.readers.pickle_reader import FILE_NAME, Layout, open_windows, read_window, split_name
-from data_prep.sources.files import Unusable, existing_folder, find_files
-from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.data.schema import FINITE_ONLY
+from labram_jax.data_prep.corpora import tuh
+from labram_jax.data_prep.options import ElectrodeOptions
+from labram_jax.data_prep.readers.pickle_reader import FILE_NAME, Layout, open_windows, read_window, split_name
+from labram_jax.data_prep.sources.files import Unusable, existing_folder, find_files
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 

@@ -28,13 +28,13 @@ from typing import Literal
 
 import mne
 
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.readers.mne_reader import collected_warnings, reader_of
-from data_prep.readers.reader import Reader
-from data_prep.readers.recording import sentences
-from data_prep.sources.files import existing_folder, find_files, recording_name
-from data_prep.table import CorpusTable, Fractions, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, SPLITS
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.readers.mne_reader import collected_warnings, reader_of
+from labram_jax.data_prep.readers.reader import Reader
+from labram_jax.data_prep.readers.recording import sentences
+from labram_jax.data_prep.sources.files import existing_folder, find_files, recording_name
+from labram_jax.data_prep.table import CorpusTable, Fractions, Span, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "the folder of SEED-V, which holds EEG_raw and trial_start_end_timestamp.txt"

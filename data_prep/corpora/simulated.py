@@ -11,10 +11,10 @@ device and both classes in each. The files are then read like anybody's own, by 
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.corpora.folder import manifest_spans
-from data_prep.options import RecordingOptions
-from data_prep.sources.simulated_folder import DESCRIPTION, MANIFEST, Simulation, read_description, simulate
-from data_prep.table import CorpusTable, Split, rows_of
+from labram_jax.data_prep.corpora.folder import manifest_spans
+from labram_jax.data_prep.options import RecordingOptions
+from labram_jax.data_prep.sources.simulated_folder import DESCRIPTION, MANIFEST, Simulation, read_description, simulate
+from labram_jax.data_prep.table import CorpusTable, Split, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "the folder for the recordings: absent or empty, or filled by an earlier run with this seed"

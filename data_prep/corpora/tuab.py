@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep.corpora import tuh
-from data_prep.sources.files import recording_name
-from data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects
 from labram_jax.data.schema import FINITE_ONLY
+from labram_jax.data_prep.corpora import tuh
+from labram_jax.data_prep.sources.files import recording_name
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects
 from labram_jax.errors import InputError
 
 SOURCE = "the folder of TUAB, which holds edf/train and edf/eval"

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.corpora import tuh
-from data_prep.sources.files import recording_name
-from data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.data.schema import FINITE_ONLY, RATE_HZ
+from labram_jax.data_prep.corpora import tuh
+from labram_jax.data_prep.sources.files import recording_name
+from labram_jax.data_prep.table import CorpusTable, Span, rows_of
 from labram_jax.errors import InputError
 
 SOURCE = "the folder of TUEV, which holds edf/train and edf/eval"

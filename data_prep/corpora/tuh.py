@@ -11,11 +11,11 @@ electrodes have the same names, but another reference and so other signals.
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.options import RecordingOptions, SplitOptions
-from data_prep.readers.reader import Reader
-from data_prep.readers.recording import open_recording
-from data_prep.sources.files import Unusable, existing_folder, find_files
-from data_prep.table import Fractions
+from labram_jax.data_prep.options import RecordingOptions, SplitOptions
+from labram_jax.data_prep.readers.reader import Reader
+from labram_jax.data_prep.readers.recording import open_recording
+from labram_jax.data_prep.sources.files import Unusable, existing_folder, find_files
+from labram_jax.data_prep.table import Fractions
 from labram_jax.errors import InputError
 
 # fmt: off

@@ -15,9 +15,9 @@ import pandas as pd
 from jaxtyping import Float64
 from mne_bids import get_entities_from_fname
 
-from data_prep.readers.reader import Header, Reader
-from data_prep.readers.recording import open_recording
-from data_prep.readers.units import microvolts_per, spelling_of
+from labram_jax.data_prep.readers.reader import Header, Reader
+from labram_jax.data_prep.readers.recording import open_recording
+from labram_jax.data_prep.readers.units import microvolts_per, spelling_of
 from labram_jax.errors import InputError
 
 _NOTHING = ("", "n/a")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.readers.reader import Annotation
+from labram_jax.data_prep.readers.reader import Annotation
 
 # A break leaves the samples [start, stop) out; where both are equal it cuts and leaves out nothing.
 Break = tuple[int, int]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_prep.readers.reader import HIGHEST_RATE_HZ
+from labram_jax.data_prep.readers.reader import HIGHEST_RATE_HZ
 from labram_jax.errors import InputError
 
 _FIXED_BYTES = 256

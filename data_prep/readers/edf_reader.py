@@ -11,10 +11,10 @@ from pathlib import Path
 
 import mne
 
-from data_prep.readers.edf_header import EdfHeader, plain_label, read_edf_header
-from data_prep.readers.edf_times import read_times
-from data_prep.readers.mne_reader import Details
-from data_prep.readers.units import UNITS, microvolts_per, states_no_unit
+from labram_jax.data_prep.readers.edf_header import EdfHeader, plain_label, read_edf_header
+from labram_jax.data_prep.readers.edf_times import read_times
+from labram_jax.data_prep.readers.mne_reader import Details
+from labram_jax.data_prep.readers.units import UNITS, microvolts_per, states_no_unit
 from labram_jax.errors import InputError
 
 _STIMULI = ("status", "trigger")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.readers.discontinuities import Break, jumps
-from data_prep.readers.edf_header import EdfHeader, plain_label
-from data_prep.readers.reader import Annotation
+from labram_jax.data_prep.readers.discontinuities import Break, jumps
+from labram_jax.data_prep.readers.edf_header import EdfHeader, plain_label
+from labram_jax.data_prep.readers.reader import Annotation
 
 _LIST = re.compile(rb"([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14(.*?)\x14?", re.DOTALL)
 # Files declared as continuous are cut only where their clock is off by more than this share of a record.

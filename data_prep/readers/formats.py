@@ -6,12 +6,17 @@ from pathlib import Path
 
 import mne
 
-from data_prep.readers.discontinuities import brainvision_breaks, brainvision_markers, persyst_breaks, text_of
-from data_prep.readers.edf_reader import open_edf
-from data_prep.readers.gdf_header import read_gdf_header
-from data_prep.readers.mat_file import check_mat
-from data_prep.readers.mne_reader import Details, annotations_of
-from data_prep.readers.units import UNITS
+from labram_jax.data_prep.readers.discontinuities import (
+    brainvision_breaks,
+    brainvision_markers,
+    persyst_breaks,
+    text_of,
+)
+from labram_jax.data_prep.readers.edf_reader import open_edf
+from labram_jax.data_prep.readers.gdf_header import read_gdf_header
+from labram_jax.data_prep.readers.mat_file import check_mat
+from labram_jax.data_prep.readers.mne_reader import Details, annotations_of
+from labram_jax.data_prep.readers.units import UNITS
 from labram_jax.errors import InputError
 
 Opened = tuple[mne.io.BaseRaw, Details | None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.readers.units import UNITS, microvolts_per, states_no_unit
+from labram_jax.data_prep.readers.units import UNITS, microvolts_per, states_no_unit
 from labram_jax.errors import InputError
 
 _FIXED_BYTES = 256

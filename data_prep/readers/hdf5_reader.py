@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.readers.mne_reader import cause
-from data_prep.readers.reader import Header, Reader
 from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.readers.mne_reader import cause
+from labram_jax.data_prep.readers.reader import Header, Reader
 from labram_jax.errors import InputError
 
 # EEG shrinks by less than this in a file; HDF5 makes up what is not stored.

@@ -11,9 +11,9 @@ import mne
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.readers.discontinuities import Break, marks_of, pieces_between
-from data_prep.readers.reader import Annotation, Header, Reader
-from data_prep.readers.units import UNITS, check_unit, spelling_of
+from labram_jax.data_prep.readers.discontinuities import Break, marks_of, pieces_between
+from labram_jax.data_prep.readers.reader import Annotation, Header, Reader
+from labram_jax.data_prep.readers.units import UNITS, check_unit, spelling_of
 from labram_jax.errors import InputError
 
 _FORMATS = {

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from data_prep.corpora import tuab, tuev, tuh
-from data_prep.readers.reader import Header, Reader
 from labram_jax.convert.pickles import read_pickle
 from labram_jax.data.schema import RATE_HZ
+from labram_jax.data_prep.corpora import tuab, tuev, tuh
+from labram_jax.data_prep.readers.reader import Header, Reader
 from labram_jax.errors import InputError
 
 FILE_NAME = re.compile(r"(?P<recording>.+)[-_](?P<number>\d{1,9})\.pkl")

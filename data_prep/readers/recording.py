@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep.readers.formats import opener_of
-from data_prep.readers.mne_reader import MneReader, cause, collected_warnings, reader_of
-from data_prep.readers.units import check_unit
+from labram_jax.data_prep.readers.formats import opener_of
+from labram_jax.data_prep.readers.mne_reader import MneReader, cause, collected_warnings, reader_of
+from labram_jax.data_prep.readers.units import check_unit
 from labram_jax.errors import InputError
 
 # These hold the samples or the markers of a recording whose header is another file.

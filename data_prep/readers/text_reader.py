@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from data_prep.readers.reader import Header, Reader
-from data_prep.readers.recording import sentences
-from data_prep.readers.units import UNITS, check_unit
+from labram_jax.data_prep.readers.reader import Header, Reader
+from labram_jax.data_prep.readers.recording import sentences
+from labram_jax.data_prep.readers.units import UNITS, check_unit
 from labram_jax.errors import InputError
 
 RATE_HZ = 100.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from data_prep.sources.simulator import ARTEFACTS, CLASSES, draw_person, simulate_signal
 from labram_jax.data.schema import SPLITS
+from labram_jax.data_prep.sources.simulator import ARTEFACTS, CLASSES, draw_person, simulate_signal
 from labram_jax.errors import InputError
 from labram_jax.progress import track
 

@@ -66,7 +66,7 @@ def _interface(name: str) -> Callable:
 def _words(name: str) -> Sequence[str]:
     """The known first words of a command: corpora, configurations or protocols."""
     if name == "prepare":
-        return list(importlib.import_module("data_prep.corpora").MODULES)
+        return list(importlib.import_module("labram_jax.data_prep.corpora").MODULES)
     files = importlib.import_module("labram_jax.configfile")
     if name in ("train", "plan"):
         return files.configurations()

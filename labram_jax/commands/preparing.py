@@ -14,7 +14,7 @@ from labram_jax.commands.calling import call
 
 
 def prepare(arguments: Sequence[str]) -> int | None:
-    corpora = importlib.import_module("data_prep.corpora")
+    corpora = importlib.import_module("labram_jax.data_prep.corpora")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_corpora(corpora))
         if arguments:
@@ -31,7 +31,7 @@ def prepare(arguments: Sequence[str]) -> int | None:
         out: Annotated[Positional[Path], tyro.conf.arg(help="the corpus' folder, which is made.")],
         options: Annotated[module.Options, tyro.conf.arg(name="")] = module.Options(),
     ) -> None:
-        from data_prep.prepare import prepare
+        from labram_jax.data_prep.prepare import prepare
 
         print(prepare(corpus, None if source == "-" else Path(source), out, replace(options, **beam)))
 

@@ -15,7 +15,7 @@ from labram_jax.data.schema import CORPUS_FILE
 from labram_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from data_prep.table import CorpusTable
+    from labram_jax.data_prep.table import CorpusTable
 
 # For fewer recordings, several processes take longer to start than they save.
 _MANY = 8
@@ -46,7 +46,7 @@ def corpus_of(
     if not path.exists():
         raise InputError(f"There is no corpus, recording or folder of recordings {source}: check the path.")
     # MNE takes a while to import, and a corpus does not need it.
-    from data_prep.build import build
+    from labram_jax.data_prep.build import build
 
     table, jobs = _table(path, split, manifest, notch)
     if table.classes and set(table.classes) <= {*classes}:
@@ -70,11 +70,11 @@ def corpus_of(
 
 def _table(path: Path, split: str, manifest: Path | None, notch: float | None) -> tuple["CorpusTable", int]:
     """The table of a recording or of a folder of them, and how many processes are worth it."""
-    from data_prep.corpora import folder
-    from data_prep.readers import bids
-    from data_prep.sources.files import FOLDER_SUFFIXES
-    from data_prep.sources.manifest import read_manifest
-    from data_prep.table import CorpusTable, Span, Split, rows_of
+    from labram_jax.data_prep.corpora import folder
+    from labram_jax.data_prep.readers import bids
+    from labram_jax.data_prep.sources.files import FOLDER_SUFFIXES
+    from labram_jax.data_prep.sources.manifest import read_manifest
+    from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 
     options = folder.Options(notch=notch, dtype="float32", manifest=manifest)
     if path.is_file() or path.name.lower().endswith(FOLDER_SUFFIXES):

@@ -17,9 +17,9 @@ from labram_jax.errors import InputError
 if TYPE_CHECKING:
     import mne
 
-    from data_prep.cleaning.clean import CleanRecording
-    from data_prep.readers.reader import Header, Reader
-    from data_prep.recipe import Recipe
+    from labram_jax.data_prep.cleaning.clean import CleanRecording
+    from labram_jax.data_prep.readers.reader import Header, Reader
+    from labram_jax.data_prep.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def cut(
     recording cannot be used, and where no window is left.
     """
     # MNE takes a while to import, and corpora and arrays do not need it.
-    from data_prep.cleaning.channels import derivation
-    from data_prep.cleaning.clean import clean
+    from labram_jax.data_prep.cleaning.channels import derivation
+    from labram_jax.data_prep.cleaning.clean import clean
 
     header, cleaned = reader.header, clean(reader, recipe)
     seconds = default_seconds(len(cleaned.electrodes)) if seconds is None else seconds
@@ -86,8 +86,8 @@ def cut(
 
 def cut_raw(raw: "mne.io.BaseRaw", seconds: int, stride_seconds: float | None, long: bool) -> CutRecording:
     """Cuts a raw object as it is, its samples resampled to 200 Hz piece by piece and not filtered."""
-    from data_prep.readers.mne_reader import reader_of
-    from data_prep.recipe import Filters, Recipe
+    from labram_jax.data_prep.readers.mne_reader import reader_of
+    from labram_jax.data_prep.recipe import Filters, Recipe
 
     files = [str(file) for file in raw.filenames if file is not None]
     name = Path(files[0]).name if files else "the recording"

@@ -9,7 +9,7 @@ from pathlib import Path
 import mne
 import numpy as np
 
-from data_prep.readers.reader import ArrayReader, Reader
+from labram_jax.data_prep.readers.reader import ArrayReader, Reader
 
 MONTAGE = ("Fp1", "Fp2", "C3", "C4", "O1", "O2")
 TEN20 = (

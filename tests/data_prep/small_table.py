@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from made_up import MONTAGE, noise, open_arrays, write_arrays
 
-from data_prep.recipe import Recipe
-from data_prep.table import CorpusTable, Span, Split, rows_of
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 
 RECIPE = Recipe(dtype="float32", open=open_arrays)
 

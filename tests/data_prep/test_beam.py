@@ -11,13 +11,13 @@ import pytest
 from made_up import noise, open_and_tell, write_arrays
 from sentences import refuses
 
-from data_prep.beam import beam_workers
-from data_prep.build import build
-from data_prep.corpora import simulated
-from data_prep.recipe import Recipe
-from data_prep.sources.simulated_folder import Simulation, simulate
-from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax import cli
+from labram_jax.data_prep.beam import beam_workers
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.corpora import simulated
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.sources.simulated_folder import Simulation, simulate
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed: the extra beam brings it"
@@ -68,7 +68,7 @@ def test_worker_processes_without_jax_continue_what_a_local_build_began(table, t
     out, tale = tmp_path / "out", tmp_path / "source" / "tale.txt"
     build(table, tmp_path / "local", recordings_per_shard=1)
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
+        patch.setattr("labram_jax.data_prep.build.finish", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             build(table, out, recordings_per_shard=1)
     min((tmp_path / "out.partial" / "shards").rglob("*.json")).unlink()
@@ -93,7 +93,7 @@ def test_workers_that_do_not_see_the_folders_are_one_sentence(tmp_path):
 
 @needs_beam
 def test_more_jobs_than_parts_are_dealt_out(tmp_path, monkeypatch):
-    monkeypatch.setattr("data_prep.beam._PARTS", 3)
+    monkeypatch.setattr("labram_jax.data_prep.beam._PARTS", 3)
     with beam_workers(DIRECT, tmp_path / "out", [tmp_path / "a.edf"]) as run_all:
         assert sorted(run_all(double, range(8))) == [(place, 2 * place) for place in range(8)]
 

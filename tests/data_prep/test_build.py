@@ -17,10 +17,6 @@ from made_up import MONTAGE, noise, open_arrays, reader_of, write_arrays
 from sentences import refuses
 from small_table import RECIPE, contents, span, table_of
 
-from data_prep.build import build
-from data_prep.cleaning.clean import clean
-from data_prep.readers.reader import Annotation
-from data_prep.table import Split
 from labram_jax.data.schema import (
     FINITE_ONLY,
     QUALITY,
@@ -31,6 +27,10 @@ from labram_jax.data.schema import (
     CorpusInfo,
 )
 from labram_jax.data.tables import Tables
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.cleaning.clean import clean
+from labram_jax.data_prep.readers.reader import Annotation
+from labram_jax.data_prep.table import Split
 from labram_jax.errors import InputError
 
 
@@ -317,7 +317,7 @@ def test_a_recording_that_ends_its_process_is_a_reason(paths, tmp_path, monkeypa
 
     rows = [span(path) for path in paths]
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.processes", mortal_processes)
+        patch.setattr("labram_jax.data_prep.build.processes", mortal_processes)
         report = build(table_of(rows, recipe=replace(RECIPE, open=opening)), tmp_path / "out", jobs=2)
     reasons = [(entry.recording, "dies, also when nothing else runs" in entry.reason) for entry in report.unusable]
     assert reasons == [("b", True), ("c", True)]
@@ -368,6 +368,6 @@ def test_seconds_of_spans_that_overlap_count_once(paths, tmp_path):
 
 
 def test_preparing_never_imports_jax():
-    code = "import sys, data_prep.prepare; print({'jax', 'grain', 'tensorflow'} & set(sys.modules))"
+    code = "import sys, labram_jax.data_prep.prepare; print({'jax', 'grain', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -12,14 +12,14 @@ from file_writers import Signal, stamp
 from file_writers import write_edf as write_signals
 from made_up import MONTAGE, TEN20, noise, raw_of
 
-from data_prep.corpora import folder as folder_corpus
-from data_prep.prepare import prepare
-from data_prep.report import BuildReport
-from data_prep.summary import inspect
 from labram_jax import open_corpus
 from labram_jax.cli import main
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.views import Window
+from labram_jax.data_prep.corpora import folder as folder_corpus
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.report import BuildReport
+from labram_jax.data_prep.summary import inspect
 
 RATE = 200
 MICROVOLTS_OFF = 0.2  # rounding of files that hold whole numbers; a filter across a cut is off by hundreds

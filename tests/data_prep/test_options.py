@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 from sentences import refuses
 
-from data_prep.options import BuildOptions, ElectrodeOptions, RecordingOptions, SplitOptions
-from data_prep.recipe import Cap, Filters
-from data_prep.table import Split
 from labram_jax.data.schema import FINITE_ONLY, QualityLimits
+from labram_jax.data_prep.options import BuildOptions, ElectrodeOptions, RecordingOptions, SplitOptions
+from labram_jax.data_prep.recipe import Cap, Filters
+from labram_jax.data_prep.table import Split
 
 
 @dataclass(frozen=True)

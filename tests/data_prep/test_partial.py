@@ -11,8 +11,8 @@ from made_up import noise, open_arrays, write_arrays
 from sentences import refuses
 from small_table import RECIPE, contents, span, table_of
 
-from data_prep.build import build
 from labram_jax.data.schema import CorpusInfo
+from labram_jax.data_prep.build import build
 from labram_jax.errors import InputError
 
 
@@ -40,7 +40,7 @@ def test_a_killed_build_continues_where_it_stopped(table, tmp_path):
     assert contents(out) == contents(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("moment", ["data_prep.build.finish", "data_prep.finish.Tables.write"])
+@pytest.mark.parametrize("moment", ["labram_jax.data_prep.build.finish", "labram_jax.data_prep.finish.Tables.write"])
 def test_a_build_that_is_killed_at_its_end_continues_too(table, tmp_path, monkeypatch, moment):
     build(table, tmp_path / "straight", recordings_per_shard=1)
     with monkeypatch.context() as patch:
@@ -54,7 +54,7 @@ def test_a_build_that_is_killed_at_its_end_continues_too(table, tmp_path, monkey
 def test_an_interrupted_build_of_another_table_or_of_other_files_starts_anew(table, paths, tmp_path, monkeypatch):
     def interrupt(interrupted):
         with monkeypatch.context() as patch:
-            patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
+            patch.setattr("labram_jax.data_prep.build.finish", lambda *_: sys.exit("killed"))
             with pytest.raises(SystemExit):
                 build(interrupted, tmp_path / "out")
         return (tmp_path / "out.partial" / "plan").read_text()
@@ -123,7 +123,7 @@ def test_shards_of_another_plan_are_never_taken(table, paths, tmp_path, monkeypa
     """A recording that could not be opened for a while changes what each shard holds, under one number."""
     paths[0].rename(tmp_path / "away")
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.build.finish", lambda *_: sys.exit("killed"))
+        patch.setattr("labram_jax.data_prep.build.finish", lambda *_: sys.exit("killed"))
         with pytest.raises(SystemExit):
             build(table, tmp_path / "out", recordings_per_shard=1)
     (tmp_path / "away").rename(paths[0])

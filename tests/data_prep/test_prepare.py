@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from sentences import refuses
 
-from data_prep.corpora import MODULES, corpus_module, eegmat, folder
-from data_prep.prepare import prepare
 from labram_jax import cli
 from labram_jax.data.schema import FINITE_ONLY, CorpusInfo
+from labram_jax.data_prep.corpora import MODULES, corpus_module, eegmat, folder
+from labram_jax.data_prep.prepare import prepare
 
 
 def test_a_folder_becomes_a_corpus(write_edf, tmp_path):
@@ -32,7 +32,8 @@ def test_without_options_a_corpus_has_its_own(write_edf, tmp_path):
 def test_an_unknown_corpus_and_options_of_another_are_refused(tmp_path):
     with refuses("eegmat"):
         prepare("eegmatt", tmp_path, tmp_path / "out")
-    with refuses("folder takes data_prep.corpora.folder.Options, not data_prep.corpora.eegmat.Options"):
+    rooms = "labram_jax.data_prep.corpora"
+    with refuses(f"folder takes {rooms}.folder.Options, not {rooms}.eegmat.Options"):
         prepare("folder", tmp_path, tmp_path / "out", eegmat.Options())
 
 
@@ -72,7 +73,7 @@ def test_every_corpus_has_a_help_of_its_own(corpus, own, foreign, capsys):
 
 def test_what_follows_beam_is_beams(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr("data_prep.prepare.build", lambda table, out, **options: asked.append(options))
+    monkeypatch.setattr("labram_jax.data_prep.prepare.build", lambda table, out, **options: asked.append(options))
     arguments = ["prepare", "folder", str(tmp_path), str(tmp_path / "out"), "--split-by", "none"]
     (tmp_path / "a.edf").touch()
     assert cli.main([*arguments, "--beam", "--runner", "FlinkRunner", "--jobs", "3"]) == 0
@@ -100,6 +101,6 @@ def test_the_split_does_not_depend_on_what_cannot_be_read(write_edf, tmp_path):
 
 def test_an_impossible_split_is_told_before_any_file_is_opened(write_edf, tmp_path, monkeypatch):
     path = write_edf("sub-1.edf")
-    monkeypatch.setattr("data_prep.build.survey", lambda *_: pytest.fail("a file would have been opened"))
+    monkeypatch.setattr("labram_jax.data_prep.build.survey", lambda *_: pytest.fail("a file would have been opened"))
     with refuses(r"1 subject\(s\) cannot fill 3 splits"):
         prepare("folder", path.parent, tmp_path / "out")

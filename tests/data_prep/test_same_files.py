@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sentences import refuses
 
-from data_prep.corpora import folder
-from data_prep.same_files import each_file_once
-from data_prep.table import CorpusTable, Span, Split, rows_of
+from labram_jax.data_prep.corpora import folder
+from labram_jax.data_prep.same_files import each_file_once
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 
 
 @pytest.fixture

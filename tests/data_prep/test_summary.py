@@ -5,8 +5,8 @@ import pytest
 from file_writers import Signal, write_edf
 from made_up import noise, raw_of
 
-from data_prep import summary
-from data_prep.summary import inspect
+from labram_jax.data_prep import summary
+from labram_jax.data_prep.summary import inspect
 from labram_jax.errors import InputError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from made_up import noise, open_arrays, write_arrays
 
-from data_prep.recipe import Recipe
-from data_prep.shard import RecordingFile
-from data_prep.survey import Survey, SurveyJob, montages, shards, survey
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.shard import RecordingFile
+from labram_jax.data_prep.survey import Survey, SurveyJob, montages, shards, survey
 
 RECIPE = Recipe(open=open_arrays)
 PAIR, SINGLE = ("C3", "C4"), ("CZ",)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sentences import refuses
 
-from data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects, split_table
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of, split_subjects, split_table
 
 
 def people(count: int, recordings: int = 2) -> list[Span]:

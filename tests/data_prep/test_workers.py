@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.workers import processes
+from labram_jax.data_prep.workers import processes
 
 
 def halve(job: int) -> float:

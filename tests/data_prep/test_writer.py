@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep.writer import finish_montage, write_shard
 from labram_jax.data.schema import QUALITY_FILE, RECORD_SAMPLES, SIGNAL, record_features
+from labram_jax.data_prep.writer import finish_montage, write_shard
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.build import build
-from data_prep.readers.reader import ArrayReader
-from data_prep.recipe import Recipe
-from data_prep.table import CorpusTable, Span, Split, rows_of
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.readers.reader import ArrayReader
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.errors import InputError
 
 RECIPE = Recipe(dtype="float32", filters=None, open=lambda path, part, unit: ArrayReader(np.load(path), NAMES, 200.0))

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from data_prep.workers import processes
+from labram_jax.data_prep.workers import processes
 
 
 def sleep(folder: Path) -> None:

@@ -13,15 +13,15 @@ import tensorflow_datasets as tfds
 from file_writers import Signal, stamp, write_edf, write_gdf, write_persyst
 from made_corpora import without_digests
 
-from data_prep.build import build
-from data_prep.cleaning.clean import clean
-from data_prep.corpora import folder, official_hdf5, official_pickles
-from data_prep.readers.bids import open_bids
-from data_prep.recipe import Recipe
-from data_prep.sources.manifest import read_manifest
-from data_prep.summary import inspect
-from data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.data.corpus import Corpus
+from labram_jax.data_prep.build import build
+from labram_jax.data_prep.cleaning.clean import clean
+from labram_jax.data_prep.corpora import folder, official_hdf5, official_pickles
+from labram_jax.data_prep.readers.bids import open_bids
+from labram_jax.data_prep.recipe import Recipe
+from labram_jax.data_prep.sources.manifest import read_manifest
+from labram_jax.data_prep.summary import inspect
+from labram_jax.data_prep.table import CorpusTable, Span, Split, rows_of
 from labram_jax.errors import InputError
 from labram_jax.montage import ELECTRODES
 from tests.faults import model_subjects
@@ -151,7 +151,7 @@ def corpus(root: Path) -> Subject:
 
 
 def open_array(path: Path, part: str, unit: str | None):
-    from data_prep.readers.reader import ArrayReader
+    from labram_jax.data_prep.readers.reader import ArrayReader
 
     reader = ArrayReader(np.load(path), ELECTRODES[: len(NAMES)], RATE)
     return reader

@@ -298,7 +298,7 @@ def small_pretraining(folder) -> list[str]:
     """A configuration file as a user would write it."""
     path = folder / "small.py"
     path.write_text(
-        "from configs.demo_pretraining import config as demo\n"
+        "from labram_jax.configs.demo_pretraining import config as demo\n"
         "from labram_jax.config import replace\n"
         "config = replace(demo, **{'model.encoder.depth': 1, 'model.codes': 16, 'data.batch_rows': 8,\n"
         "    'data.patch_slots': 60, 'data.segments': 4, 'data.window_seconds': 2,\n"

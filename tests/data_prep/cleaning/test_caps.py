@@ -4,9 +4,9 @@ import mne
 import numpy as np
 import pytest
 
-from data_prep.cleaning import caps
-from data_prep.cleaning.positions import millimetres, spline_matrix, template
-from data_prep.recipe import Cap, Recipe
+from labram_jax.data_prep.cleaning import caps
+from labram_jax.data_prep.cleaning.positions import millimetres, spline_matrix, template
+from labram_jax.data_prep.recipe import Cap, Recipe
 from labram_jax.errors import InputError
 from labram_jax.montage import known
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_prep.cleaning.channels import derivation, electrodes_of, read_rename
-from data_prep.readers.reader import Header
-from data_prep.recipe import Cap, Recipe
+from labram_jax.data_prep.cleaning.channels import derivation, electrodes_of, read_rename
+from labram_jax.data_prep.readers.reader import Header
+from labram_jax.data_prep.recipe import Cap, Recipe
 from labram_jax.errors import InputError
 from labram_jax.montage import OLD_TO_NEW
 

@@ -7,11 +7,11 @@ import pytest
 from made_up import MONTAGE, noise, raw_of, reader_of
 from sentences import refuses
 
-from data_prep.cleaning.channels import derivation
-from data_prep.cleaning.clean import clean
-from data_prep.cleaning.filtering import filter_and_resample, filter_notes, possible_steps
-from data_prep.recipe import Cap, Filters, Recipe
 from labram_jax.data.schema import FINITE_ONLY, QUALITY
+from labram_jax.data_prep.cleaning.channels import derivation
+from labram_jax.data_prep.cleaning.clean import clean
+from labram_jax.data_prep.cleaning.filtering import filter_and_resample, filter_notes, possible_steps
+from labram_jax.data_prep.recipe import Cap, Filters, Recipe
 from labram_jax.montage import OLD_TO_NEW
 
 EXACT = Recipe(dtype="float32")
@@ -192,8 +192,8 @@ def test_reading_in_parts_changes_nothing(block, group, monkeypatch):
     signal[:, 5000:5100] = np.nan
     signal[5, 100:130] = signal[5].max() + 100
     whole = clean(reader_of(signal, 256.0), EXACT)
-    monkeypatch.setattr("data_prep.cleaning.unfiltered.BLOCK_SAMPLES", block)
-    monkeypatch.setattr("data_prep.cleaning.unfiltered.GROUP_SAMPLES", group)
+    monkeypatch.setattr("labram_jax.data_prep.cleaning.unfiltered.BLOCK_SAMPLES", block)
+    monkeypatch.setattr("labram_jax.data_prep.cleaning.unfiltered.GROUP_SAMPLES", group)
     parts = clean(reader_of(signal, 256.0), EXACT)
     assert len(whole.pieces) == 2 and whole.notes == parts.notes
     for one, other in zip(whole.pieces, parts.pieces, strict=True):
@@ -213,7 +213,7 @@ def test_interpolated_electrodes_are_cleaned_like_recorded_ones(monkeypatch):
     interpolated = weights @ np.delete(signal, 4, axis=0)
     expected = clean(reader_of(interpolated, 250.0, ("CZ", "C3")), EXACT).pieces
     for block in (2**25, 700):
-        monkeypatch.setattr("data_prep.cleaning.unfiltered.BLOCK_SAMPLES", block)
+        monkeypatch.setattr("labram_jax.data_prep.cleaning.unfiltered.BLOCK_SAMPLES", block)
         found = clean(reader, recipe)
         assert found.electrodes == ("CZ", "C3") and [piece.start_seconds for piece in found.pieces] == [0.0, 21.0]
         for one, other in zip(found.pieces, expected, strict=True):

@@ -7,8 +7,9 @@ import pytest
 from made_up import TEN20, noise, reader_of
 from sentences import assert_one_sentence
 
-from data_prep.cleaning.clean import clean
-from data_prep.cleaning.quality import (
+from labram_jax.data.schema import FINITE_ONLY, QUALITY, QualityLimits
+from labram_jax.data_prep.cleaning.clean import clean
+from labram_jax.data_prep.cleaning.quality import (
     clipped_seconds,
     filtered_deviations,
     judge_seconds,
@@ -19,8 +20,7 @@ from data_prep.cleaning.quality import (
     suspicions,
     typical_microvolts,
 )
-from data_prep.recipe import Recipe
-from labram_jax.data.schema import FINITE_ONLY, QUALITY, QualityLimits
+from labram_jax.data_prep.recipe import Recipe
 
 LIMITS = QualityLimits()
 

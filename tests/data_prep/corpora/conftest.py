@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.corpora.tuh import ELECTRODES
 from labram_jax import open_corpus
 from labram_jax.data.schema import SPLITS
 from labram_jax.data.views import Window
+from labram_jax.data_prep.corpora.tuh import ELECTRODES
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 import pytest
 from sentences import refuses
 
-from data_prep.corpora import MODULES, corpus_module
+from labram_jax.data_prep.corpora import MODULES, corpus_module
 
 
 def test_an_unknown_corpus_is_refused_with_the_known_names():
@@ -31,7 +31,7 @@ def test_every_corpus_says_which_source_is_missing(name, tmp_path):
 
 def test_planning_imports_no_jax():
     code = (
-        "import importlib, sys; from data_prep.corpora import MODULES; "
+        "import importlib, sys; from labram_jax.data_prep.corpora import MODULES; "
         "[importlib.import_module(module) for module in MODULES.values()]; sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

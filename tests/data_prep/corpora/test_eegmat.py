@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.eegmat import ELECTRODES, Options, table
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.eegmat import ELECTRODES, Options, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 CHANNELS = [f"EEG {name.capitalize()}" for name in ELECTRODES] + ["EEG A2-A1", "ECG ECG"]
 

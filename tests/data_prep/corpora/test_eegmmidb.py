@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.eegmmidb import TASKS, Options, table
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.eegmmidb import TASKS, Options, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 CHANNELS = ["Fc5.", "C3..", "Cz..", "Fp1.", "Iz.."]
 TRIALS = ((0.0, 4.2, "T0"), (4.2, 4.1, "T1"), (8.3, 4.2, "T0"), (12.5, 4.1, "T2"), (16.6, 3.4, "T1"))

@@ -7,10 +7,10 @@ import pytest
 from made_up import raw_of
 from sentences import refuses
 
-from data_prep.corpora.folder import Options, table
-from data_prep.prepare import prepare
-from data_prep.table import split_table
 from labram_jax.data.schema import CorpusInfo
+from labram_jax.data_prep.corpora.folder import Options, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 
 def touch(root: Path, *names: str) -> None:

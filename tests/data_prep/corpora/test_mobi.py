@@ -3,9 +3,9 @@ import pytest
 from made_up import noise
 from sentences import refuses
 
-from data_prep.corpora.mobi import EYE_CHANNELS, JOINTS, Options, open_eeg, table
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.mobi import EYE_CHANNELS, JOINTS, Options, open_eeg, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 # fmt: off
 ELECTRODES = (

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.official_hdf5 import Options, open_group, table
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.official_hdf5 import Options, open_group, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 EXPECTED = json.loads((GOLDEN / "loader_expected.json").read_text())

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.official_pickles import Options, table
-from data_prep.corpora.tuab import CLASSES as TUAB_CLASSES
-from data_prep.corpora.tuev import CLASSES as TUEV_CLASSES
-from data_prep.corpora.tuh import ELECTRODES
-from data_prep.prepare import prepare
-from data_prep.readers.pickle_reader import open_windows
+from labram_jax.data_prep.corpora.official_pickles import Options, table
+from labram_jax.data_prep.corpora.tuab import CLASSES as TUAB_CLASSES
+from labram_jax.data_prep.corpora.tuev import CLASSES as TUEV_CLASSES
+from labram_jax.data_prep.corpora.tuh import ELECTRODES
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.readers.pickle_reader import open_windows
 
 
 def signal(name: str, number: int, seconds: int) -> np.ndarray:
@@ -173,5 +173,6 @@ def test_what_is_refused(tuab, tuev, tmp_path):
 
 
 def test_jax_stays_out():
-    code = "import sys, data_prep.corpora.official_pickles; assert not {'jax', 'ml_dtypes', 'torch'} & set(sys.modules)"
+    room = "labram_jax.data_prep.corpora.official_pickles"
+    code = f"import sys, {room}; assert not {{'jax', 'ml_dtypes', 'torch'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -2,9 +2,9 @@
 
 import json
 
-from data_prep.corpora import tuab, tuev
-from data_prep.prepare import prepare
 from labram_jax import cli
+from labram_jax.data_prep.corpora import tuab, tuev
+from labram_jax.data_prep.prepare import prepare
 
 # As the command line takes them: a small model for one short epoch.
 SMALL = (

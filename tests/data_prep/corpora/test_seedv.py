@@ -4,10 +4,10 @@ from file_writers import write_cnt
 from made_up import noise
 from sentences import refuses
 
-from data_prep.corpora.seedv import ELECTRODES, EMOTIONS, TIMES_FILE, Options, open_cnt, read_times, table
-from data_prep.prepare import prepare
-from data_prep.readers.recording import open_recording
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.seedv import ELECTRODES, EMOTIONS, TIMES_FILE, Options, open_cnt, read_times, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.readers.recording import open_recording
+from labram_jax.data_prep.table import split_table
 
 RATE = 250
 CHANNELS = (*ELECTRODES[:40], "M1", *ELECTRODES[40:], "M2", "VEO", "HEO")

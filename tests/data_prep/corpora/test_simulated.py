@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from data_prep.corpora.simulated import Options, Simulation, simulate, table
-from data_prep.prepare import prepare
-from data_prep.sources.simulated_folder import DEVICES, split_of
-from data_prep.sources.simulator import ARTEFACTS, CLASSES, CLIP_LEVEL, draw_person, positions, simulate_signal
+from labram_jax.data_prep.corpora.simulated import Options, Simulation, simulate, table
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.sources.simulated_folder import DEVICES, split_of
+from labram_jax.data_prep.sources.simulator import (
+    ARTEFACTS,
+    CLASSES,
+    CLIP_LEVEL,
+    draw_person,
+    positions,
+    simulate_signal,
+)
 from labram_jax.errors import InputError
 
 TINY = Simulation(seed=0, subjects=3, seconds=8.0)

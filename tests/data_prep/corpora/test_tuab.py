@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.tuab import Options, table
-from data_prep.corpora.tuh import ELECTRODES
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.tuab import Options, table
+from labram_jax.data_prep.corpora.tuh import ELECTRODES
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 
 @pytest.fixture

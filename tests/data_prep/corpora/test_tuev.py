@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.corpora.tuev import Options, read_events, table
-from data_prep.corpora.tuh import ELECTRODES
-from data_prep.prepare import prepare
-from data_prep.table import split_table
+from labram_jax.data_prep.corpora.tuev import Options, read_events, table
+from labram_jax.data_prep.corpora.tuh import ELECTRODES
+from labram_jax.data_prep.prepare import prepare
+from labram_jax.data_prep.table import split_table
 
 NAMES = ("train/aaaaaaar/aaaaaaar_00000001", "train/aaaaaaas/aaaaaaas_00000001", "eval/000/bckg_000_a_")
 

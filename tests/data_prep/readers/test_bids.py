@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sentences import refuses
 
-from data_prep.readers.bids import Event, find_sidecar, open_bids, participant_value, read_events, subject_of
+from labram_jax.data_prep.readers.bids import Event, find_sidecar, open_bids, participant_value, read_events, subject_of
 
 RECORDING = "sub-07/ses-1/eeg/sub-07_ses-1_task-rest_eeg.edf"
 

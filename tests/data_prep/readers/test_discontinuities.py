@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from data_prep.readers.discontinuities import (
+from labram_jax.data_prep.readers.discontinuities import (
     brainvision_breaks,
     brainvision_markers,
     jumps,
@@ -13,7 +13,7 @@ from data_prep.readers.discontinuities import (
     persyst_breaks,
     pieces_between,
 )
-from data_prep.readers.reader import Annotation
+from labram_jax.data_prep.readers.reader import Annotation
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from file_writers import Signal, stamp, write_edf
 
-from data_prep.readers.edf_header import read_edf_header
-from data_prep.readers.edf_times import read_times
+from labram_jax.data_prep.readers.edf_header import read_edf_header
+from labram_jax.data_prep.readers.edf_times import read_times
 from labram_jax.errors import InputError
 
 RATE = 100

@@ -12,8 +12,8 @@ import pytest
 from file_writers import Signal, stamp, write_edf, write_gdf, write_persyst
 from made_up import MONTAGE, noise, raw_of
 
-from data_prep.readers.mne_reader import reader_of
-from data_prep.readers.recording import open_recording
+from labram_jax.data_prep.readers.mne_reader import reader_of
+from labram_jax.data_prep.readers.recording import open_recording
 from labram_jax.errors import InputError
 
 RATE = 200.0

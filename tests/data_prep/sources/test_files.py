@@ -9,7 +9,7 @@ import pytest
 from made_up import raw_of
 from sentences import refuses
 
-from data_prep.sources.files import existing_folder, find_files, find_recordings, recording_names
+from labram_jax.data_prep.sources.files import existing_folder, find_files, find_recordings, recording_names
 
 
 def touch(root: Path, *names: str) -> None:

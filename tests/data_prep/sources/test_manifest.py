@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from data_prep.sources.manifest import read_manifest, sorted_classes
+from labram_jax.data_prep.sources.manifest import read_manifest, sorted_classes
 from labram_jax.errors import InputError
 
 
