@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import platform
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from labram_jax.checkpoints.ledger import Entry, Ledger
 from labram_jax.checkpoints.models import find_model, read_meta
 from labram_jax.config import (
     AnyStageConfig,
-    ClassifierConfig,
     EncoderConfig,
     FinetuningStageConfig,
     MaskedModelConfig,
@@ -283,8 +283,8 @@ def _finetuning(config: FinetuningStageConfig, corpora: list[Corpus]) -> Finetun
     params = None
     if config.encoder:
         variables, source = read_model(config.encoder)
-        if not isinstance(source, MaskedModelConfig | ClassifierConfig):
-            raise InputError(f"{config.encoder} holds no encoder: give a run of pretraining or fine-tuning.")
+        if isinstance(source, TokenizerConfig):
+            warnings.warn(f"{config.encoder} is a tokenizer: what is fine-tuned starts from its encoder", stacklevel=2)
         model = dataclasses.replace(model, encoder=_sized_like(source.encoder, model.encoder))
         params = {"encoder": variables["params"]["encoder"]}
         if isinstance(source, MaskedModelConfig) and model.pooling == "class_token":

@@ -122,7 +122,6 @@ BAD = {
     PRETRAIN: "give --tokenizer RUN",
     f"{PRETRAIN} --tokenizer absent": "absent does not exist: give a run",
     f"{PRETRAIN} --tokenizer good": "good is neither a run",
-    f"{FINETUNE} small --encoder tokenizer": "tokenizer holds no encoder: give a run of pretraining or fine-tuning",
     f"{FINETUNE} unlabelled": "unlabelled has no labels: prepare it with a task or a manifest",
     f"{FINETUNE} small three": "small and three have different labels: train one at a time",
     f"{FINETUNE} lonely": "lonely has one class alone .slow.: nothing can be learnt",

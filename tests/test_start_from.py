@@ -137,7 +137,9 @@ def test_tokenizers_and_encoders_from_files(corpus, tmp_path):
     expected = read_model(FOLDER / "labram.pth")[0]["params"]["encoder"]
     assert stage.initial()["params"].keys() == {"encoder"}
     jax.tree.map(np.testing.assert_array_equal, stage.initial()["params"]["encoder"], expected)
-    with refuses(r"vqnsp\.pth holds no encoder"):
-        make_stage(finetuning_config(tmp_path / "run", [corpus.path], FOLDER / "vqnsp.pth"), [corpus], 1)
+    with pytest.warns(UserWarning, match=r"vqnsp\.pth is a tokenizer: .* from its encoder"):
+        stage = make_stage(finetuning_config(tmp_path / "run", [corpus.path], FOLDER / "vqnsp.pth"), [corpus], 1)
+    expected = read_model(FOLDER / "vqnsp.pth")[0]["params"]["encoder"]
+    jax.tree.map(np.testing.assert_array_equal, stage.initial()["params"]["encoder"], expected)
     with refuses(r"labram\.pth holds no tokenizer"):
         make_stage(pretraining_config(tmp_path / "run", [corpus.path], FOLDER / "labram.pth"), [corpus], 1)

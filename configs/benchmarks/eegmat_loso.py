@@ -20,6 +20,8 @@ protocol = Protocol(
     split=SubjectFolds(count=None, validating=4, subjects=SUBJECTS),
     metrics=("balanced_accuracy", "auroc", "auc_pr"),
     finetuning={
-        "base": replace(cbramod.finetuning["base"], **{"data.window_seconds": 4, "data.patch_slots": 76}),
+        "base": replace(
+            cbramod.finetuning["base"], balance="loss", **{"data.window_seconds": 4, "data.patch_slots": 76}
+        ),
     },
 )

@@ -13,7 +13,7 @@ from labram_jax.benchmark.writing import write_results
 from labram_jax.checkpoints.digests import model_digest
 from labram_jax.checkpoints.ledger import Overlap, overlap
 from labram_jax.checkpoints.resume import differences
-from labram_jax.config import ClassifierConfig, FinetuningStageConfig, MaskedModelConfig, size_of
+from labram_jax.config import FinetuningStageConfig, size_of
 from labram_jax.configfile import to_dict
 from labram_jax.data.corpus import Corpus
 from labram_jax.data.digest import corpus_digest
@@ -149,12 +149,10 @@ def run(protocol: Protocol, config: FinetuningStageConfig, start: Start, options
 
 
 def _encoder(checkpoint: str) -> tuple[str, str | None]:
-    """The digest and the published size of a checkpoint; of none, what starts from scratch."""
+    """The digest and the published size of a checkpoint's encoder; of none, what starts from scratch."""
     if not checkpoint:
         return "", "base"
     variables, config = read_model(checkpoint)
-    if not isinstance(config, MaskedModelConfig | ClassifierConfig):
-        raise InputError(f"{checkpoint} holds no encoder: give a run of pretraining or fine-tuning.")
     return model_digest(variables, to_dict(config)), size_of(config.encoder)
 
 

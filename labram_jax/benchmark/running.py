@@ -75,13 +75,12 @@ class Benchmark:
 
         Raises InputError, before anything is trained, where a mode cannot be.
         """
-        for mode in modes:
-            self.configured(mode, 0, self.folds[0])
-        seeds, found = list(seeds), {mode: {seed: {} for seed in seeds} for mode in modes}
-        total, number = len(modes) * len(seeds) * len(self.folds), 0
+        drawn = {mode: self._drawn(mode, list(seeds)) for mode in modes}
+        found = {mode: {seed: {} for seed in own} for mode, own in drawn.items()}
+        total, number = sum(map(len, drawn.values())) * len(self.folds), 0
         # Fold by fold within a seed, so that a benchmark that was stopped has whole seeds.
         for mode in modes:
-            for seed in seeds:
+            for seed in drawn[mode]:
                 for fold in self.folds:
                     number += 1
                     print(f"\n== run {number} of {total}: {mode}, seed {seed}, {fold.name}", flush=True)
@@ -89,8 +88,13 @@ class Benchmark:
                     if table is None:
                         return None
                     found[mode][seed][fold.name] = table
-        any_run = found[modes[0]][seeds[0]]
+        any_run = next(iter(found[modes[0]].values()))
         return Tables(found, self._beside(any_run))
+
+    def _drawn(self, mode: str, seeds: Sequence[int]) -> Sequence[int]:
+        """The seeds of a mode's runs: the first alone where nothing is drawn, since all others would give the same."""
+        config = self.configured(mode, seeds[0], self.folds[0])
+        return seeds[:1] if config.trainable == "probe" and config.encoder else seeds
 
     def company(self) -> dict[str, Company]:
         """Who tests and validates in each fold."""

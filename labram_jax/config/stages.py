@@ -121,7 +121,8 @@ class FinetuningStageConfig(StageConfig):
 
     model: ClassifierConfig = ClassifierConfig()
     encoder: str = ""
-    """A pretrained encoder to start from: a run, a checkpoint, or a file of PyTorch; empty starts from scratch."""
+    """A pretrained encoder to start from: a run (of a tokenizer too), a checkpoint, or a file of PyTorch; empty starts
+    from scratch."""
     label_smoothing: float = 0.1
     """Share of a label's weight that is spread evenly over the classes."""
     select_by: Literal[

@@ -193,11 +193,12 @@ def test_all_folds_of_a_probe_use_what_the_encoder_read_once(done, small, tmp_pa
     read, before = [], FrozenFeatures._read
     monkeypatch.setattr(FrozenFeatures, "_read", lambda *given: read.append(given) or before(*given))
     encoder = str(done[0] / "all" / "split" / "seed-0")
-    options = BenchmarkOptions(str(small.path), encoder, ("probe",), seeds=1, out=tmp_path)
+    options = BenchmarkOptions(str(small.path), encoder, ("probe",), seeds=2, out=tmp_path)
     protocol = protocol_of(split=SubjectFolds(3))
     assert go(protocol, replace(protocol.finetuning["base"], penalties=(0.1, 1.0), kept_features="auto"), options)
     assert len(read) == 1 and len(list((small.path / "features").glob("*/features.json"))) == 1
     run = tmp_path / "probe" / "fold-1" / "seed-0"
+    assert [*run.parent.iterdir()] == [run]  # nothing in it is drawn, so that another seed would give the same
     evaluation = evaluate(run, small.path, baseline=False)
     scores = PredictionTable.read(run / "predictions-test.npz").scores().values
     assert scores == pytest.approx({name: evaluation.columns["fine-tuned"][name] for name in scores}, rel=1e-4)
