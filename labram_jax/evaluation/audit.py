@@ -18,7 +18,7 @@ from labram_jax.adaptation.probe import check_classes
 from labram_jax.checkpoints.files import AUDIT, CONFIG
 from labram_jax.checkpoints.ledger import overlap
 from labram_jax.checkpoints.models import find_model, read_meta
-from labram_jax.config import PENALTIES, ClassifierConfig, FinetuningStageConfig, ModelConfig, StageConfig
+from labram_jax.config import PENALTIES, ClassifierConfig, FinetuningStageConfig, MaskedModelConfig, StageConfig
 from labram_jax.configfile import from_dict
 from labram_jax.convert.source import is_foreign
 from labram_jax.data.corpus import Corpus
@@ -78,7 +78,7 @@ def audit(
     seed = config.loop.seed if isinstance(config, StageConfig) else 0
     opened = as_trained(config, Corpus.open(corpus))
     data = dataclasses.replace(window_lengths(config, window_seconds, stride_seconds), corpora=(opened.address,))
-    probe = FinetuningStageConfig(run="", data=data, model=_classifier(model), penalties=penalties)
+    probe = FinetuningStageConfig(run="", data=data, model=_classifier(checkpoint, model), penalties=penalties)
     probe = dataclasses.replace(probe, model=with_labels(probe, [opened]))
     if not readouts:
         readouts = (model.pooling,) if isinstance(model, ClassifierConfig) else _READOUTS
@@ -111,10 +111,14 @@ def _named(checkpoint: str | Path) -> str:
     return f"{checkpoint}, step {find_model(checkpoint).name}," if is_run else str(checkpoint)
 
 
-def _classifier(model: ModelConfig) -> ClassifierConfig:
-    """A classifier with the encoder of a model, as it is fine-tuned."""
+def _classifier(checkpoint: str | Path, model: object) -> ClassifierConfig:
+    """A classifier with the encoder of a model, as it is fine-tuned; InputError for a tokenizer."""
     if isinstance(model, ClassifierConfig):
         return model
+    if not isinstance(model, MaskedModelConfig):
+        raise InputError(
+            f"{checkpoint} has no norm of features, as tokenizers have none: give a run of pretraining or fine-tuning."
+        )
     # The class token has its own row of the electrode embedding, as when it is fine-tuned.
     return ClassifierConfig(dataclasses.replace(model.encoder, class_position="class_row"))
 

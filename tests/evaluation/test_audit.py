@@ -124,7 +124,9 @@ def test_without_a_split_there_is_variance_and_no_score():
     assert set(examine(STAGE, Splits(whole.train), 0).variance) == {"train"}
 
 
-def test_what_cannot_be_audited_is_refused(pretraining_run, corpus, tmp_path):
+def test_what_cannot_be_audited_is_refused(tokenizer_run, pretraining_run, corpus, tmp_path):
+    with refuses("has no norm of features, as tokenizers have none: give a run of pretraining or fine-tuning"):
+        audit(tokenizer_run, corpus.path)
     with refuses("has no query for the readout 'attention'"):
         audit(pretraining_run, corpus.path, ("attention",))
     with refuses("0 windows of 64 subjects are too few"):
