@@ -210,36 +210,6 @@ def put_array(array: np.ndarray | jax.Array, sharding: NamedSharding) -> jax.Arr
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def create_state(
-    init: Callable[[jax.Array], PyTree],
-    key: jax.Array,
-    optimizer,
-    abstract: TrainState,
-    initial: Mapping[str, PyTree],
-    guard: PyTree,
-    frozen: PyTree,
-) -> TrainState:
-    """Makes the first TrainState where its parts will live; no device ever holds an array that is to be split.
-
-    `initial` (numpy, part of the variables) replaces what `init` made; raises InputError where it does not fit.
-    """
-    collections = shardings_of(abstract.collections)
-    variables = jax.jit(
-        lambda k: nn.unbox(init(k)), out_shardings={"params": shardings_of(abstract.params), **collections}
-    )(key)
-    variables = replaced(variables, initial)
-    params = variables.pop("params")
-    opt_state = jax.jit(optimizer.init, out_shardings=shardings_of(abstract.opt_state))(params)
-    return TrainState(
-        step=put_array(np.zeros((), np.int32), abstract.step.sharding),
-        params=params,
-        collections=variables,
-        opt_state=opt_state,
-        guard=put_like(guard, abstract.guard),
-        frozen=put_like(frozen, abstract.frozen),
-    )
-
-
 def put_like(tree: PyTree, abstract: PyTree) -> PyTree:
     """Places arrays that every process holds whole where `abstract` says."""
     return jax.tree.map(lambda x, a: put_array(x, a.sharding), tree, abstract)

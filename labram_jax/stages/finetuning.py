@@ -13,12 +13,12 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from labram_jax import metrics
-from labram_jax.config import ClassifierConfig, FinetuningStageConfig
+from labram_jax.config import ClassifierConfig, FinetuningStageConfig, replace
 from labram_jax.errors import InputError
 from labram_jax.models import ClassifierModel, lora
 from labram_jax.models.encoder import branch_factors
 from labram_jax.models.patches import empty_batch
-from labram_jax.stages.stage import Batch, PyTree, Stage, Statistics
+from labram_jax.stages.stage import Batch, PyTree, Recipe, Stage, Statistics
 
 # What of a classifier's parameters makes its logits of what was read out.
 HEADS = frozenset({"head", "amplitude_head", "filter_head"})
@@ -142,6 +142,9 @@ class FinetuningStage(Stage):
         stage.config = dataclasses.replace(self.config, select_by="loss")
         stage.selection = selection_of(stage.config)
         return stage, f"the best checkpoint is chosen by its loss, since {metric} has no value on validation: {reason}"
+
+    def recipe(self) -> Recipe | None:
+        return type(self), replace(self.config, **{"run": "", "loop.seed": 0}), None, self.class_weights
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         variables = self.model.init(key, empty_batch())

@@ -13,6 +13,8 @@ from labram_jax.config import AnyStageConfig
 from labram_jax.models import PatchBatch
 
 PyTree = Any
+# A class of stages and the arguments, which can be hashed, to make one without arrays.
+Recipe = tuple[Any, ...]
 Batch = Mapping[str, jax.Array]
 # (params, collections, batch, key) -> collections; pure and traced.
 Event = Callable[[PyTree, dict[str, PyTree], Batch, Key[Array, ""]], dict[str, PyTree]]
@@ -72,6 +74,13 @@ class Stage:
     def stream(self, batch: Batch) -> PatchBatch:
         """Traced: the patches of a batch as it was read."""
         return PatchBatch.of(batch, self.config.data.segments, self.config.compute.dtype)
+
+    def recipe(self) -> Recipe | None:
+        """Makes a stage that computes what this one does, whatever the run and its seed; None: there is none.
+
+        A stage with events has none, since they know the seed.
+        """
+        return None
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         """Fresh variables {"params": ..., collection: ...}, boxed with their logical axes; traced under jit."""

@@ -1,11 +1,14 @@
 """Everything that is compiled for a stage on a mesh, in one place and under one set of sharding rules."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 
@@ -13,10 +16,10 @@ from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
 from labram_jax.parallel import sharding
 from labram_jax.parallel.state import TrainState
-from labram_jax.stages.stage import Batch, Event, Stage
+from labram_jax.stages.stage import Batch, Event, Recipe, Stage
 from labram_jax.training import guard as guarding
 from labram_jax.training.optimizer import make_optimizer
-from labram_jax.training.step import make_train_step, seed_keys
+from labram_jax.training.step import make_train_step, seed_keys, step_seed
 
 PyTree = Any
 # What a platform's compiler is told, in training and in `plan` alike. A TPU's would take products of sliced parameters
@@ -26,20 +29,33 @@ COMPILER_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 1_0
 
 @dataclass(frozen=True)
 class Compiled:
-    """A pure function of a stage, compiled where it is first called: on its mesh and under the rules, whoever calls."""
+    """A pure function of a stage, compiled where it is first called: on its mesh and under the rules, whoever calls.
+
+    `seed`: the words of a key that it takes last, at every call.
+    """
 
     name: str
     mesh: Mesh
     jitted: Any
+    seed: np.ndarray | None = None
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         with jax.set_mesh(self.mesh):
-            return self.jitted(*arguments)
+            return self.jitted(*arguments, *self._placed)
 
     def lower(self, *shapes: PyTree) -> jax.stages.Lowered:
         """The function for arguments of these shapes, ready for a compiler; the devices need not be there."""
+        everywhere = sharding.replicated(self.mesh)
+        own = (
+            () if self.seed is None else (jax.ShapeDtypeStruct(self.seed.shape, self.seed.dtype, sharding=everywhere),)
+        )
         with jax.set_mesh(self.mesh):
-            return self.jitted.lower(*shapes)
+            return self.jitted.lower(*shapes, *own)
+
+    @functools.cached_property
+    def _placed(self) -> tuple[jax.Array, ...]:
+        """The seed on the devices, put there once."""
+        return () if self.seed is None else (sharding.put_array(self.seed, sharding.replicated(self.mesh)),)
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,8 @@ class Program:
         mesh: where.
         optimizer: how gradients become updates.
         abstract: shapes, types and shardings of the state.
+        fresh_variables: key -> the variables of a model that knows nothing.
+        fresh_optimizer: params -> the optimizer's state before the first step.
         train_step: (state, batch) -> (state, metrics); the given state's memory is reused.
         train_steps: (state, stacked batches) -> (state, metrics of each step), for `loop.steps_per_dispatch` steps in
             one program; None where that is 1.
@@ -62,6 +80,8 @@ class Program:
     mesh: Mesh
     optimizer: optax.GradientTransformation
     abstract: TrainState
+    fresh_variables: Compiled
+    fresh_optimizer: Compiled
     train_step: Compiled
     train_steps: Compiled | None
     evaluate_batch: Compiled
@@ -70,10 +90,15 @@ class Program:
     def create_state(self) -> TrainState:
         """The state at step 0; depends on the seed alone, not on the mesh."""
         key, _ = seed_keys(self.stage.config.loop.seed)
-        stage = self.stage
-        guard = guarding.fresh(stage.config.guard)
-        return sharding.create_state(
-            stage.init, key, self.optimizer, self.abstract, stage.initial(), guard, stage.frozen
+        variables = sharding.replaced(self.fresh_variables(key), self.stage.initial())
+        params = variables.pop("params")
+        return TrainState(
+            step=sharding.put_array(np.zeros((), np.int32), self.abstract.step.sharding),
+            params=params,
+            collections=variables,
+            opt_state=self.fresh_optimizer(params),
+            guard=sharding.put_like(guarding.fresh(self.stage.config.guard), self.abstract.guard),
+            frozen=sharding.put_like(self.stage.frozen, self.abstract.frozen),
         )
 
     def with_frozen(self, state: TrainState) -> TrainState:
@@ -113,8 +138,30 @@ class Program:
 def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
     """Works out optimizer, shapes, shardings and programs of a stage, without making any array.
 
-    Raises InputError where the mesh divides neither the arrays nor the rows of a batch.
+    Stages of one recipe share what is traced and compiled, which is most of the time of a short run. Raises InputError
+    where the mesh divides neither the arrays nor the rows of a batch.
     """
+    _check_microbatches(stage.config, mesh)
+    recipe = stage.recipe()
+    if recipe is None:
+        program = _programs(stage, mesh, total_steps, steps_per_epoch)
+    else:
+        program = _shared_programs(recipe, mesh, total_steps, steps_per_epoch)
+    seed = step_seed(stage.config.loop.seed)
+    seeded = (own and dataclasses.replace(own, seed=seed) for own in (program.train_step, program.train_steps))
+    train_step, train_steps = seeded
+    return dataclasses.replace(program, stage=stage, train_step=train_step, train_steps=train_steps)
+
+
+# As many as a benchmark of some dozens of folds goes through before it returns to the first with its next seed.
+@functools.lru_cache(maxsize=128)
+def _shared_programs(recipe: Recipe, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+    make, *arguments = recipe
+    return _programs(make(*arguments), mesh, total_steps, steps_per_epoch)
+
+
+def _programs(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+    """All of a stage but for the seed of its steps."""
     with jax.set_mesh(mesh):
         variables = sharding.abstract_variables(stage.init, mesh)
         params = variables["params"]
@@ -124,30 +171,38 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
         )
         guard = guarding.fresh(stage.config.guard)
         abstract = sharding.abstract_state(variables, optimizer, guard, stage.frozen, mesh)
-    _check_microbatches(stage.config, mesh)
     places = sharding.shardings_of(abstract)
     everywhere = sharding.replicated(mesh)
 
     told = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
 
-    def compiled(function: Callable, taken: tuple, given: PyTree, batches=sharding.BATCH, **options) -> Compiled:
-        taken = (*taken, NamedSharding(mesh, batches))
+    def compiled(function: Callable, taken: tuple, given: PyTree, **options) -> Compiled:
         options |= {"in_shardings": taken, "out_shardings": given, "compiler_options": told}
         return Compiled(function.__name__, mesh, jax.jit(_under_rules(function), **options))
 
+    def fresh_variables(key: jax.Array) -> dict[str, PyTree]:
+        return nn.unbox(stage.init(key))
+
+    def fresh_optimizer(params: PyTree) -> PyTree:
+        return optimizer.init(params)
+
     train_step = make_train_step(stage, optimizer, learning_rate, trainable)
-    state_and_metrics = (places,), (places, everywhere)
+    batch, batches = (NamedSharding(mesh, own) for own in (sharding.BATCH, sharding.BATCHES))
+    stepped = (places, everywhere)
     several = stage.config.loop.steps_per_dispatch > 1
+    moved = (places.params, places.collections)
     return Program(
         stage,
         mesh,
         optimizer,
         abstract,
-        compiled(train_step, *state_and_metrics, donate_argnums=0),
-        compiled(_scanned(train_step), *state_and_metrics, sharding.BATCHES, donate_argnums=0) if several else None,
-        compiled(stage.evaluate_batch, (places.variables, places.frozen), everywhere),
+        compiled(fresh_variables, None, places.variables),
+        compiled(fresh_optimizer, (places.params,), places.opt_state),
+        compiled(train_step, (places, batch, everywhere), stepped, donate_argnums=0),
+        compiled(_scanned(train_step), (places, batches, everywhere), stepped, donate_argnums=0) if several else None,
+        compiled(stage.evaluate_batch, (places.variables, places.frozen, batch), everywhere),
         {
-            step: compiled(_event_at(step, stage, event), (places.params, places.collections), places.collections)
+            step: compiled(_event_at(step, stage, event), (*moved, batch), places.collections)
             for step, event in stage.events().items()
         },
     )
@@ -156,8 +211,8 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
 def _scanned(train_step: Callable) -> Callable:
     """As many steps as there are batches, one after another."""
 
-    def train_steps(state: TrainState, batches: Batch) -> tuple[TrainState, PyTree]:
-        return jax.lax.scan(train_step, state, batches)
+    def train_steps(state: TrainState, batches: Batch, seed: jax.Array) -> tuple[TrainState, PyTree]:
+        return jax.lax.scan(lambda state, batch: train_step(state, batch, seed), state, batches)
 
     return train_steps
 

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Shaped
 
@@ -21,8 +22,8 @@ Metrics = dict[str, Shaped[Array, ""]]
 
 def make_train_step(
     stage: Stage, optimizer: optax.GradientTransformation, learning_rate: Schedule, trainable: PyTree | None = None
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The pure step: gradients of the stage's loss, one update, metrics of the step.
+) -> Callable[[TrainState, Batch, Shaped[Array, " W"]], tuple[TrainState, Metrics]]:
+    """The pure step: gradients of the stage's loss, one update, metrics of the step. It takes `step_seed` last.
 
     A step whose numbers have gone wrong changes nothing but its number and the schedule (`guard.judge`). Among the
     metrics are "loss", "grad_norm", "learning_rate", and "skipped_in_a_row": how many steps up to this one changed
@@ -31,10 +32,10 @@ def make_train_step(
     of the whole batch. Gradients are summed over the mesh's `data` once, in `optimizer.reduce_dtype`. Randomness is a
     function of the seed, of `state.step` and of the row alone.
     """
-    _, seed_key = seed_keys(stage.config.loop.seed)
     config = stage.config.optimizer
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, seed: Shaped[Array, " W"]) -> tuple[TrainState, Metrics]:
+        seed_key = jax.random.wrap_key_data(seed)
         row_key, statistics_key = jax.random.split(jax.random.fold_in(seed_key, state.step))
         rows = jnp.arange(len(next(iter(batch.values()))))
         keys = jax.vmap(lambda row: jax.random.fold_in(row_key, row))(rows)
@@ -96,3 +97,9 @@ def seed_keys(seed: int) -> tuple[jax.Array, jax.Array]:
     """Keys for the first weights and for the steps."""
     first, steps = jax.random.split(jax.random.key(seed))
     return first, steps
+
+
+def step_seed(seed: int) -> Shaped[np.ndarray, " W"]:
+    """The words of the key for the steps: an argument of theirs, so that runs of other seeds need no other program."""
+    _, steps = seed_keys(seed)
+    return np.asarray(jax.random.key_data(steps))

@@ -8,28 +8,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_data import tiny_classifier
 from sentences import refuses
 from toy_stage import ROWS, STEPS_PER_EPOCH, ToyStage, batch, lines, toy_config, train_toy
 
 from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.models import load_model
-from labram_jax.config import MeshConfig
-from labram_jax.parallel.sharding import make_mesh
+from labram_jax.config import DataConfig, FinetuningStageConfig, MeshConfig, OptimizerConfig, replace
+from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.plan.compile import abstract_batch
+from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import collect
 from labram_jax.training.metricslog import read_metrics
-from labram_jax.training.program import Program, prepare
+from labram_jax.training.program import Program, _shared_programs, prepare
 from labram_jax.training.readback import BEHIND, Readback
 
 ROOT = Path(__file__).parents[2]
 COMPILING = frozenset({"jit", "pjit", "pmap"})
-# Who may compile, beside the program: what makes the first state; what users call on arrays, on one device;
+# Who may compile, beside the program: what users call on arrays, on one device;
 # an imported model's first weights; the measurement of a device that no table knows; digests of arrays where they are;
 # the heads of a probe, whose features were read by a program.
 COMPILERS = frozenset(
     {
         "training/program.py",
-        "parallel/sharding.py",
         "inference/model.py",
         "convert/importing.py",
         "checkpoints/digests.py",
@@ -67,8 +69,53 @@ def test_steps_of_one_dispatch_are_a_program_of_their_own(tmp_path):
         names[several] = program.lower(shapes)
     assert set(names[1]) == {"train_step", "evaluate_batch", "start_mean"}
     assert set(names[4]) == {*names[1], "train_steps"}
-    (_, stacked), _ = names[4]["train_steps"].in_avals
+    (_, stacked, _), _ = names[4]["train_steps"].in_avals
     assert {name: x.shape for name, x in stacked.items()} == {"x": (4, ROWS, 8), "y": (4, ROWS)}
+
+
+def classifier_stage(run: Path, weights: tuple[float, ...] = (), start=None, **changes) -> FinetuningStage:
+    data = DataConfig(window_seconds=2, batch_rows=4, patch_slots=8, segments=1)
+    model = tiny_classifier(drop_path=0.5)
+    config = FinetuningStageConfig(run=str(run), model=model, data=data, optimizer=OptimizerConfig(warmup_epochs=0))
+    return FinetuningStage(replace(config, **changes), start, weights)
+
+
+def classified(program: Program) -> tuple[dict, dict]:
+    """Parameters after two steps on random windows, and the logits that they give of these."""
+    config, random = program.stage.config, np.random.default_rng(0)
+    shapes = abstract_batch(config, program.mesh)
+    windows = {name: np.ones(own.shape, own.dtype) for name, own in shapes.items()}
+    windows["microvolts"] = random.normal(scale=20, size=shapes["microvolts"].shape).astype(np.float32)
+    windows["labels"][::2] = 0
+    state = program.create_state()
+    for _ in range(2):
+        state, _ = program.train_step(state, put_batch(windows, program.mesh))
+    found = program.evaluate_batch(state.variables, state.frozen, put_batch(windows, program.mesh))
+    return jax.device_get(state.params), jax.device_get(found.rows["logits"])
+
+
+def test_runs_of_one_recipe_share_what_is_compiled_and_are_what_they_are_alone(tmp_path):
+    mesh, norm = make_mesh(MeshConfig()), {"norm": {"bias": np.full(100, 0.5, np.float32)}}
+    stages = {
+        "first": classifier_stage(tmp_path / "first"),
+        "other seed": classifier_stage(tmp_path / "second", start=norm, **{"loop.seed": 1}),
+        "other weights": classifier_stage(tmp_path / "third", (0.5, 2.0)),
+        "other rate": classifier_stage(tmp_path / "fourth", **{"optimizer.learning_rate": 1e-2}),
+    }
+    together = {name: prepare(stage, mesh, 10, 5) for name, stage in stages.items()}
+    jitted = {name: (own.train_step.jitted, own.evaluate_batch.jitted) for name, own in together.items()}
+    assert jitted["first"] == jitted["other seed"] and len({*jitted.values()}) == 3
+    assert prepare(stages["first"], mesh, 11, 5).train_step.jitted is not jitted["first"][0]
+    (_, first), second = (classified(together[name]) for name in ("first", "other seed"))
+    assert jitted["first"][0]._cache_size() == 1 and not np.array_equal(first, second[1])
+    _shared_programs.cache_clear()
+    jax.tree.map(np.testing.assert_array_equal, second, classified(prepare(stages["other seed"], mesh, 10, 5)))
+
+
+def test_what_is_shared_holds_no_arrays(tmp_path):
+    stage = classifier_stage(tmp_path, start={"norm": {"bias": np.zeros(100, np.float32)}})
+    make, *arguments = stage.recipe()
+    assert not make(*arguments).initial() and stage.initial()
 
 
 def test_results_are_read_some_programs_behind_and_in_order():

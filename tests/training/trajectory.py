@@ -37,7 +37,7 @@ from labram_jax.stages.pretraining import PretrainingStage
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training.guard import fresh
 from labram_jax.training.optimizer import make_optimizer
-from labram_jax.training.step import make_train_step
+from labram_jax.training.step import make_train_step, step_seed
 
 FOLDER = Path(os.environ.get("LABRAM_TRAJECTORY") or Path(__file__).parents[3] / "shared/golden/trajectory")
 FULL = os.environ.get("LABRAM_TRAJECTORY_FULL") == "1"
@@ -161,7 +161,7 @@ class Trainer:
         else:
             config = FinetuningStageConfig(model=tiny_classifier(1), **common)
             self.stage = FinetuningStage(config, None)
-        self._step = None
+        self._step, self._seed = None, step_seed(self.stage.config.loop.seed)
 
     def state(self, tensors: Mapping[str, np.ndarray]) -> TrainState:
         """The state at the start, widened where the numbers are."""
@@ -182,7 +182,7 @@ class Trainer:
         """Takes `steps` steps and keeps what the files tell of them."""
         curves, parameters = [], {}
         for number, batch in zip(range(1, steps + 1), batches, strict=False):
-            state, metrics = self._step(state, batch)
+            state, metrics = self._step(state, batch, self._seed)
             if "codebook" in state.collections:
                 metrics = {**metrics, "unused": (state.collections["codebook"]["quantizer"]["usage"] == 0).sum()}
             curves.append(jax.device_get(metrics))
