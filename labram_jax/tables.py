@@ -24,6 +24,7 @@ METRIC_NAMES = {
     "cross_entropy": "cross-entropy",
     "amplitude_loss": "amplitude loss",
     "phase_loss": "phase loss",
+    "log_amplitude_loss": "log amplitude loss",
     "commitment_loss": "commitment loss",
     "codes_used": "share of codes in use",
     "learning_rate": "learning rate",

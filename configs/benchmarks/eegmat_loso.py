@@ -3,7 +3,8 @@
     labram-jax prepare eegmat EEGMAT_FOLDER corpora/eegmat
     labram-jax benchmark eegmat-loso --checkpoint runs/base --corpus corpora/eegmat
 
-Open data (PhysioNet), whatever subjects there are; all 36 make 36 folds.
+Open data (PhysioNet), whatever subjects there are; all 36 make 36 folds. Checkpoints and penalties are chosen by the
+loss: AUROC over four subjects is much about how their levels differ.
 """
 
 from labram_jax.config import replace
@@ -21,7 +22,10 @@ protocol = Protocol(
     metrics=("balanced_accuracy", "auroc", "auc_pr"),
     finetuning={
         "base": replace(
-            cbramod.finetuning["base"], balance="loss", **{"data.window_seconds": 4, "data.patch_slots": 76}
+            cbramod.finetuning["base"],
+            balance="loss",
+            select_by="loss",
+            **{"data.window_seconds": 4, "data.patch_slots": 76},
         ),
     },
 )

@@ -7,6 +7,7 @@ the published base model; quirks of the reference that change numbers are the de
 from labram_jax.config.models import (
     CONVOLUTION_GROUPS,
     ELECTRODE_ROWS,
+    FREQUENCY_BINS,
     MICROVOLTS_PER_UNIT,
     PATCH_SAMPLES,
     SAMPLE_RATE,

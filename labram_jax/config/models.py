@@ -6,6 +6,7 @@ from typing import Literal
 from labram_jax.config.checking import require
 
 PATCH_SAMPLES = 200
+FREQUENCY_BINS = PATCH_SAMPLES // 2  # of its spectrum, one a Hz: all but that of its mean
 MICROVOLTS_PER_UNIT = 100  # the models were designed for signals in units of 100 microvolts
 SAMPLE_RATE = 200
 TIME_STEPS = 25  # steps per patch that the temporal convolution leaves: 200 samples at stride 8
@@ -132,6 +133,9 @@ class TokenizerConfig:
     encoder: EncoderConfig = EncoderConfig(depth=12, qkv_bias=True, qk_norm=False, layer_scale=0.0)
     decoder: EncoderConfig = EncoderConfig(depth=3, qkv_bias=True, qk_norm=False, layer_scale=0.0)
     quantizer: QuantizerConfig = QuantizerConfig()
+    log_amplitude: bool = False
+    """Predict the log amplitude of each frequency as well, each standardised by itself over the window. The amplitude
+    itself is most of it that of the slowest waves, and who predicts that may know nothing of the faster ones."""
 
     def __post_init__(self):
         require(not self.decoder.amplitude, "decoder.amplitude cannot be: a decoder sees codes and no patches.")

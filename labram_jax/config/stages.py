@@ -149,7 +149,7 @@ class FinetuningStageConfig(StageConfig):
     be written to), and used where they are. They are of all windows, so that other splits and seeds use them too."""
     balance: Literal["none", "loss", "sampling"] = "none"
     """How classes are made to count the same, if they are: by their weights in the loss, or by drawing the windows of
-    each equally often (the rarer ones again and again)."""
+    each equally often (the rarer ones again and again). In the loss of other splits they count the same then too."""
     standardise_targets: bool = True
     """Of regression: the head learns targets less their mean over the training split, over their spread. What the model
     gives, and scores, are in the targets' own units."""

@@ -51,6 +51,8 @@ def check_holdable(config: ModelConfig) -> None:
     """Raises InputError for what no class of PyTorch has a place for."""
     encoder = config.encoder
     reasons = {"encoder.amplitude": encoder.amplitude}
+    if isinstance(config, TokenizerConfig):
+        reasons |= {"a head for the log amplitude": config.log_amplitude}
     if isinstance(config, ClassifierConfig):
         reasons |= {f"pooling {config.pooling!r}": config.pooling not in ("mean", "class_token")}
         reasons |= {"the amplitude of each electrode": config.amplitude, "that of each filter": config.filters}

@@ -241,7 +241,8 @@ def _self_supervised(
         columns |= references.frequency_references(*counts)
         note = f"{references.FREQUENCIES}: each code as often as it occurs, {source}"
     else:
-        sums = (references.spectral_sums(part) for part in (sample, own))
+        beyond = stage.config.model.log_amplitude
+        sums = (references.spectral_sums(part, beyond) for part in (sample, own))
         columns |= references.spectral_references(*sums)
         note = f"{references.MEAN}: without any code, {source}"
     return columns, [note]

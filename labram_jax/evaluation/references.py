@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from labram_jax.config import PATCH_SAMPLES
+from labram_jax.config import FREQUENCY_BINS, PATCH_SAMPLES
 from labram_jax.data.stream import patches
 from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
@@ -19,7 +19,7 @@ from labram_jax.evaluation.heldout import WindowSet, drawn
 from labram_jax.evaluation.predictions import PredictionTable, listed
 from labram_jax.inference import Tokenizer
 from labram_jax.models.patches import model_units
-from labram_jax.models.spectrum import spectral_targets
+from labram_jax.models.spectrum import log_amplitude_targets, spectral_targets
 from labram_jax.montage import ELECTRODES, electrode_ids
 from labram_jax.windows import Windows
 
@@ -28,26 +28,29 @@ MEAN, MEAN_BY_ELECTRODE = "mean spectrum", "mean spectrum of each electrode"
 FREQUENCIES, FREQUENCIES_BY_ELECTRODE = "code frequencies", "code frequencies of each electrode"
 CHANCE = "chance"
 _ROWS = len(ELECTRODES) + 1  # of the electrode embedding, of which the class token has one
-_SPECTRA = ("amplitude_loss", "phase_loss")
+_SPECTRA = {"amplitude_loss": PATCH_SAMPLES, "phase_loss": PATCH_SAMPLES, "log_amplitude_loss": FREQUENCY_BINS}
 
 
 class SpectralSums(NamedTuple):
-    """Sums over patches of the tokenizer's targets, amplitude and phase; sorted by row of the electrode embedding."""
+    """Sums over patches of a tokenizer's targets (amplitude, phase, and log amplitude where it has that); sorted by row
+    of the electrode embedding."""
 
     patches: Int[np.ndarray, "E"]
-    targets: Float[np.ndarray, "2 E 200"]
-    squares: Float[np.ndarray, "2"]
+    targets: Sequence[Float[np.ndarray, "E F"]]
+    squares: Sequence[float]
 
 
-def spectral_sums(windows: Iterable[WindowSet]) -> SpectralSums:
+def spectral_sums(windows: Iterable[WindowSet], log_amplitude: bool = False) -> SpectralSums:
     """Adds up the standardised spectra of all patches of good electrodes, in float64."""
-    count, total, squares = np.zeros(_ROWS, np.int64), np.zeros((2, _ROWS, PATCH_SAMPLES)), np.zeros(2)
+    sizes = list(_SPECTRA.values())[: 3 if log_amplitude else 2]
+    count, total, squares = np.zeros(_ROWS, np.int64), [np.zeros((_ROWS, size)) for size in sizes], [0.0] * len(sizes)
     for own in windows:
         seconds = own.eeg.shape[-1] // PATCH_SAMPLES
         good = np.repeat(~own.bad, seconds, axis=1)
-        targets = spectral_targets(
-            model_units(jnp.asarray(patches(own.eeg))), jnp.asarray(good, jnp.float32)[..., None]
-        )
+        eeg, membership = model_units(jnp.asarray(patches(own.eeg))), jnp.asarray(good, jnp.float32)[..., None]
+        targets = spectral_targets(eeg, membership)
+        if log_amplitude:
+            targets = (*targets, log_amplitude_targets(eeg, membership))
         rows = np.repeat(electrode_ids(own.electrodes), seconds)
         np.add.at(count, rows, good.sum(axis=0))
         for part, values in enumerate(targets):
@@ -63,15 +66,14 @@ def spectral_references(train: SpectralSums, own: SpectralSums) -> dict[str, dic
     "mean spectrum" is one spectrum for all patches; the other is that of the patch's electrode, or the former where
     training lacks the electrode.
     """
-    overall = train.targets.sum(axis=1) / train.patches.sum()
     found = {MEAN: {}, MEAN_BY_ELECTRODE: {}}
-    for part, loss in enumerate(_SPECTRA):
-        same = np.broadcast_to(overall[part], own.targets[part].shape)
+    for part, loss in enumerate(list(_SPECTRA)[: len(own.targets)]):
+        same = np.broadcast_to(train.targets[part].sum(axis=0) / train.patches.sum(), own.targets[part].shape)
         there = train.patches[:, None] > 0
         each = np.where(there, train.targets[part] / np.maximum(train.patches, 1)[:, None], same)
         for name, mean in ((MEAN, same), (MEAN_BY_ELECTRODE, each)):
             error = own.squares[part] - 2 * (mean * own.targets[part]).sum() + (own.patches @ mean**2).sum()
-            found[name][loss] = float(error / own.patches.sum() / PATCH_SAMPLES)
+            found[name][loss] = float(error / own.patches.sum() / _SPECTRA[loss])
     return found
 
 

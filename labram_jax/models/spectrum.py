@@ -6,7 +6,11 @@ import numpy as np
 from jax.lax import Precision
 from jaxtyping import Array, Float
 
+from labram_jax.config import FREQUENCY_BINS, MICROVOLTS_PER_UNIT
 from labram_jax.models.segments import patch_counts, segment_sum, spread
+
+FLOOR_MICROVOLTS = 0.04  # the amplitude of a sine that is no more seen
+SMALLEST_VARIANCE = 1e-6
 
 
 def spectrum(patches: Float[Array, "B L T"]) -> tuple[Float[Array, "B L T"], Float[Array, "B L T"]]:
@@ -50,3 +54,22 @@ def spectral_targets(
     """Standardised amplitude and angle, without gradient; padding is 0."""
     amplitude, angle = spectrum(jax.lax.stop_gradient(patches))
     return standardise(amplitude, membership), standardise(angle, membership)
+
+
+def log_amplitude_targets(patches: Float[Array, "B L T"], membership: Float[Array, "B L S"]) -> Float[Array, "B L F"]:
+    """Log amplitude at 1 to 100 Hz, each frequency standardised over the patches of its segment, without gradient.
+
+    Patches are tapered (Hann) first, since what drifts from their first sample to the last is otherwise in all
+    frequencies; the floor keeps flat patches finite. Padding, and a frequency that does not vary, is 0. Beyond the
+    reference, which has amplitudes over all frequencies at once.
+    """
+    patches = jax.lax.stop_gradient(patches)
+    taper = np.hanning(patches.shape[-1] + 1)[:-1].astype(np.float32)
+    amplitude, _ = spectrum((patches - patches.mean(axis=-1, keepdims=True)) * taper)
+    floor = FLOOR_MICROVOLTS / MICROVOLTS_PER_UNIT * taper.sum() / 2
+    values = jnp.log(amplitude[..., 1 : FREQUENCY_BINS + 1] + floor)
+    count = patch_counts(membership)[..., None]
+    centred = values - spread(segment_sum(values, membership) / count, membership)
+    variance = spread(segment_sum(centred**2, membership) / count, membership)
+    varies = variance > SMALLEST_VARIANCE
+    return jnp.where(varies, centred / jnp.sqrt(jnp.where(varies, variance, 1)), 0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from labram_jax.config import PATCH_SAMPLES, ComputeConfig, TokenizerConfig
+from labram_jax.config import FREQUENCY_BINS, PATCH_SAMPLES, ComputeConfig, TokenizerConfig
 from labram_jax.models.encoder import Encoder
 from labram_jax.models.layers import Linear, layer_norm, normal_initializer
 from labram_jax.models.patches import PatchBatch
@@ -30,11 +30,13 @@ class Head(nn.Module):
 
 @struct.dataclass
 class TokenizerOutput:
-    """`amplitude` and `phase`: predictions of the standardised targets; `quantized`: see there, N = B * L."""
+    """Predictions of the standardised targets, that of the log amplitude where the model has it; `quantized`: see
+    there, N = B * L."""
 
     amplitude: Float[Array, "B L T"]
     phase: Float[Array, "B L T"]
     quantized: Quantized
+    log_amplitude: Float[Array, "B L F"] | None = None
 
 
 class TokenizerModel(nn.Module):
@@ -55,6 +57,8 @@ class TokenizerModel(nn.Module):
         self.decoder_norm = layer_norm(compute)
         self.amplitude_head = Head(config.decoder.width, PATCH_SAMPLES, compute)
         self.phase_head = Head(config.decoder.width, PATCH_SAMPLES, compute)
+        if config.log_amplitude:
+            self.log_amplitude_head = Head(config.decoder.width, FREQUENCY_BINS, compute)
 
     def latents(self, batch: PatchBatch) -> Float[Array, "B L d"]:
         """Latents before they are put on the unit sphere."""
@@ -74,11 +78,13 @@ class TokenizerModel(nn.Module):
         """The code of every patch; meaningless in padding."""
         return self.quantize(batch).codes.reshape(batch.segment_ids.shape)
 
-    def decode(self, codes: Float[Array, "B L d"], batch: PatchBatch) -> tuple[Array, Array]:
-        """Amplitude and phase [B, L, T] from code vectors, standardised like the targets."""
+    def decode(self, codes: Float[Array, "B L d"], batch: PatchBatch) -> tuple[Array, Array, Array | None]:
+        """Amplitude and phase [B, L, T], and log amplitude [B, L, F] or None, from code vectors, standardised like the
+        targets."""
         _, tokens = self.decoder.transform(self.decoder.project_codes(codes), batch)
         tokens = self.decoder_norm(tokens)
-        return self.amplitude_head(tokens), self.phase_head(tokens)
+        logarithm = self.log_amplitude_head(tokens) if self.config.log_amplitude else None
+        return self.amplitude_head(tokens), self.phase_head(tokens), logarithm
 
     def __call__(
         self,
@@ -94,5 +100,5 @@ class TokenizerModel(nn.Module):
             if noise is not None:
                 itself = itself + noise.reshape(itself.shape).astype(itself.dtype)
             through = jnp.where(bypass, itself, through)
-        amplitude, phase = self.decode(through.reshape(*batch.segment_ids.shape, -1), batch)
-        return TokenizerOutput(amplitude, phase, quantized)
+        amplitude, phase, logarithm = self.decode(through.reshape(*batch.segment_ids.shape, -1), batch)
+        return TokenizerOutput(amplitude, phase, quantized, logarithm)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from labram_jax.config import (
     ELECTRODE_ROWS,
+    FREQUENCY_BINS,
     PATCH_SAMPLES,
     TIME_ROWS,
     AnyStageConfig,
@@ -119,11 +120,13 @@ def _tokenizer(model: TokenizerConfig, compute: ComputeConfig, shape: Shape, tra
         *linear("decoder", shape.patches, model.quantizer.dimension, width, trained=trained),
         *_transformer(model.decoder, compute, shape, trained),
     ]
-    for _ in ("amplitude", "phase"):
+    predicted = [PATCH_SAMPLES, PATCH_SAMPLES, *([FREQUENCY_BINS] if model.log_amplitude else [])]
+    for outputs in predicted:
         decoder += linear("decoder", shape.patches, width, width, trained=trained)
-        decoder += linear("decoder", shape.patches, width, PATCH_SAMPLES, trained=trained)
+        decoder += linear("decoder", shape.patches, width, outputs, trained=trained)
     yield from (dataclasses.replace(product, part="decoder") for product in decoder)
-    yield Product("spectra", shape.patches, PATCH_SAMPLES, PATCH_SAMPLES, exact=True)
+    spectra = 2 if model.log_amplitude else 1
+    yield Product("spectra", shape.patches, PATCH_SAMPLES, PATCH_SAMPLES, spectra, exact=True)
 
 
 def _start_codebook(config: TokenizerStageConfig, shape: Shape) -> Iterator[Product]:

@@ -16,7 +16,7 @@ from labram_jax.tables import cell, metric_name, score_rows
 from labram_jax.training.probing import BAND_POWERS, PROBE
 
 _PANELS = {
-    "tokenizer": ("loss", "amplitude_loss", "phase_loss", "commitment_loss", "grad_norm"),
+    "tokenizer": ("loss", "amplitude_loss", "phase_loss", "log_amplitude_loss", "commitment_loss", "grad_norm"),
     "pretraining": ("cross_entropy", "accuracy", "grad_norm"),
     "fine-tuning": ("loss", "accuracy", "balanced_accuracy", "auroc", "cohen_kappa", "pearson_r", "r2", "grad_norm"),
 }

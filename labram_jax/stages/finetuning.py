@@ -253,13 +253,24 @@ def task_of(config: FinetuningStageConfig) -> metrics.Task:
     return metrics.task_of(config.model.outputs, config.model.task == "regression")
 
 
+def _equal_parts(labels: Int[np.ndarray, "..."]) -> tuple[float, ...]:
+    """Weights by which each class that occurs has the same part of a sum over these labels."""
+    counts = np.bincount(labels[labels >= 0])
+    return tuple((1 / np.maximum(counts, 1)).tolist())
+
+
 def scores_of(config: FinetuningStageConfig, predictions: Predictions) -> dict[str, float]:
-    """All metrics that the windows define, and the loss without label smoothing and class weights."""
+    """All metrics that the windows define, and the loss without label smoothing.
+
+    Where training makes classes count the same, each has the same part of this loss too: that of all windows alike
+    would praise who guesses the classes by how frequent they are, and training has told the model not to.
+    """
     logits, labels = predictions.logits[None], predictions.labels[None]
     task = task_of(config)
     if task == "regression":
         loss = regression_loss(*standardised(config.model, logits, labels))
     else:
-        loss = classification_loss(logits, labels)
+        weights = () if config.balance == "none" else _equal_parts(labels)
+        loss = classification_loss(logits, labels, class_weights=weights)
     scores = metrics.scorer(task)(metrics.probabilities_of(predictions.logits, task), predictions.labels)
     return {"loss": float(loss), **scores.values}

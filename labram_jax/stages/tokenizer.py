@@ -20,7 +20,7 @@ from labram_jax.models.quantizer import (
     unit,
 )
 from labram_jax.models.segments import valid_mean
-from labram_jax.models.spectrum import spectral_targets
+from labram_jax.models.spectrum import log_amplitude_targets, spectral_targets
 from labram_jax.models.tokenizer import TokenizerOutput
 from labram_jax.stages.stage import Batch, Event, PyTree, Stage, Statistics
 
@@ -30,16 +30,21 @@ SAMPLING_KEY = 1  # beside the step, keeps these random numbers apart from the s
 def tokenizer_losses(
     output: TokenizerOutput, batch: PatchBatch, patches: Float[Array, ""] | None = None
 ) -> dict[str, Float[Array, ""]]:
-    """The three terms of the loss (equation 8), each a mean over all elements of the patches that count.
+    """The terms of the loss (equation 8; that of the log amplitude where the model predicts it), each a mean over all
+    elements of the patches that count.
 
     `patches`: how many count in the whole batch, if this is a part of it.
     """
     amplitude, phase = spectral_targets(batch.patches, batch.membership)
-    quantized = output.quantized
+    quantized, beyond = output.quantized, {}
+    if output.log_amplitude is not None:
+        error = output.log_amplitude - log_amplitude_targets(batch.patches, batch.membership)
+        beyond["log_amplitude_loss"] = valid_mean(error**2, batch.valid, patches)
     return {
         "commitment_loss": commitment_loss(quantized.latents, quantized.vectors, quantized.weights, patches),
         "amplitude_loss": valid_mean((output.amplitude - amplitude) ** 2, batch.valid, patches),
         "phase_loss": valid_mean((output.phase - phase) ** 2, batch.valid, patches),
+        **beyond,
     }
 
 
@@ -73,7 +78,7 @@ class TokenizerStage(Stage):
         denominators: Mapping[str, Float[Array, ""]],
         step: Int[Array, ""],
     ) -> tuple[Float[Array, ""], Statistics]:
-        """Amplitude + phase + weight * commitment, and what each code got."""
+        """Amplitude + phase (+ log amplitude) + weight * commitment, and what each code got."""
         stream = self.stream(batch)
         output = self.model.apply(
             {"params": params, **collections},
@@ -82,8 +87,8 @@ class TokenizerStage(Stage):
             noise=self._noise(keys, stream),
         )
         losses = tokenizer_losses(output, stream, denominators["patches"])
-        weight = self._commitment_weight(step)
-        loss = losses["amplitude_loss"] + losses["phase_loss"] + weight * losses["commitment_loss"]
+        loss = losses["amplitude_loss"] + losses["phase_loss"] + losses.get("log_amplitude_loss", 0)
+        loss = loss + self._commitment_weight(step) * losses["commitment_loss"]
         quantized = jax.lax.stop_gradient(output.quantized)
         counts, sums = code_statistics(quantized.latents, quantized.codes, quantized.weights, self._codes)
         rows = {}

@@ -32,6 +32,21 @@ def test_weights_make_a_weighted_mean_and_leave_out_what_has_no_label():
     assert classification_loss(logits, labels, 0.1) == pytest.approx(np.mean(each), rel=1e-5)
 
 
+@pytest.mark.parametrize(("balance", "evenly"), [("none", False), ("loss", True), ("sampling", True)])
+def test_classes_that_count_the_same_in_training_do_so_in_the_loss_that_chooses(balance, evenly):
+    """Nine windows of one class in ten: who guesses by frequency is good by all windows alike, and worse than one who
+    knows nothing where classes count the same."""
+    config = finetuning_config("", [], balance=balance)
+    labels, numbers = np.array([0] * 9 + [1]), np.arange(10)
+    losses = [
+        scores_of(config, Predictions(np.full((10, 1), logit, np.float32), labels, numbers, numbers))["loss"]
+        for logit in (0.0, np.log(1 / 9))
+    ]
+    assert losses[0] == pytest.approx(np.log(2), rel=1e-6)
+    assert losses[1] == pytest.approx((np.log(10 / 9) + np.log(10)) / 2 if evenly else 0.325083, rel=1e-5)
+    assert (losses[1] > losses[0]) == evenly
+
+
 def test_a_run_takes_the_weights_from_its_training_windows(corpus):
     config = finetuning_config("", [corpus.path], balance="loss")
     stage = make_stage(config, [corpus], 1)

@@ -102,6 +102,8 @@ def test_what_cannot_be_written_leaves_nothing_behind(models, tmp_path):
         for write in (write_official, functools.partial(write_braindecode, seconds=15)):
             with refuses("neither the official classes nor braindecode's have a place"):
                 write(tmp_path / "model.safetensors", models["mean"][0], other)
+    with refuses("a head for the log amplitude, for which neither"):
+        write_official(tmp_path / "model.safetensors", variables, replace(config, log_amplitude=True))
     with refuses("17 s cannot be exported"):
         write_braindecode(tmp_path / "folder", *models["mean"], seconds=17)
     with refuses("There is no directory"):

@@ -19,7 +19,7 @@ from labram_jax.evaluation.references import (
     spectral_sums,
 )
 from labram_jax.models.patches import PatchBatch
-from labram_jax.models.spectrum import spectral_targets
+from labram_jax.models.spectrum import log_amplitude_targets, spectral_targets
 from labram_jax.montage import electrode_ids
 
 
@@ -28,23 +28,23 @@ def of(corpus, split: str, most: int = 10**6):
 
 
 def targets_of(corpus, split: str):
-    """Targets [patches, 200], amplitude and phase, and electrodes, as the tokenizer's stage makes them."""
+    """Targets [patches, frequencies] (amplitude, phase, log amplitude) and electrodes, as the stage makes them."""
     windows = corpus.windows(split, 2)
     (batch,) = evaluation([windows], batch_rows=100, patch_slots=16, segments=1)
     stream = PatchBatch.of(batch, segments=1)
     there = np.asarray(stream.valid)
-    return [np.asarray(part)[there] for part in spectral_targets(stream.patches, stream.membership)], np.asarray(
-        stream.electrode_ids
-    )[there]
+    own = stream.patches, stream.membership
+    targets = [np.asarray(part)[there] for part in (*spectral_targets(*own), log_amplitude_targets(*own))]
+    return targets, np.asarray(stream.electrode_ids)[there]
 
 
 @pytest.mark.parametrize("bads", [(), ("CZ",)])
 def test_mean_spectra_cost_what_their_squared_errors_are(bads, alpha_corpus):
     corpus = alpha_corpus("spectra", bads=bads)
-    found = spectral_references(spectral_sums(of(corpus, "train")), spectral_sums(of(corpus, "test")))
+    found = spectral_references(*(spectral_sums(of(corpus, split), log_amplitude=True) for split in ("train", "test")))
     (train, electrodes), (test, own) = targets_of(corpus, "train"), targets_of(corpus, "test")
     assert len(set(own)) == 8 - len(bads)
-    for part, name in enumerate(("amplitude_loss", "phase_loss")):
+    for part, name in enumerate(("amplitude_loss", "phase_loss", "log_amplitude_loss")):
         assert found[MEAN][name] == pytest.approx(np.mean((test[part] - train[part].mean(axis=0)) ** 2), rel=1e-4)
         by_electrode = {e: train[part][electrodes == e].mean(axis=0) for e in set(electrodes)}
         errors = [target - by_electrode[e] for target, e in zip(test[part], own, strict=True)]

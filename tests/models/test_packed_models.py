@@ -7,7 +7,7 @@ import pytest
 from golden_data import quick_jit
 from packed_rows import Window, make_window, pack_rows
 
-from labram_jax.models.spectrum import spectral_targets
+from labram_jax.models.spectrum import log_amplitude_targets, spectral_targets
 
 TOLERANCE = 1e-5
 
@@ -29,7 +29,8 @@ SLOTS, SEGMENTS, GAP = 80, 4, 3
 def tokenizer_outputs(model, batch):
     output = model(batch)
     shape = (*batch.segment_ids.shape, -1)
-    targets = spectral_targets(batch.patches, batch.membership)
+    own = batch.patches, batch.membership
+    targets = (*spectral_targets(*own), log_amplitude_targets(*own))
     latents, vectors = (x.reshape(shape) for x in (output.quantized.latents, output.quantized.vectors))
     return {"per patch": (output.amplitude, output.phase, latents, vectors, *targets), "per segment": ()}
 

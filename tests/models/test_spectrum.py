@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from golden_data import arrays, check, windows
 
-from labram_jax.models.spectrum import spectral_targets, spectrum
+from labram_jax.models.spectrum import log_amplitude_targets, spectral_targets, spectrum
 
 
 def test_official_spectrum_and_targets():
@@ -42,3 +42,24 @@ def test_silent_window_has_targets_of_zero():
     batch = windows(np.zeros((1, 7, 400), np.float32))
     amplitude, angle = jax.jit(spectral_targets)(batch.patches, batch.membership)
     assert not np.any(amplitude) and not np.any(angle)
+
+
+def test_the_log_amplitude_of_a_fast_wave_is_seen_whatever_the_slow_ones_do():
+    """Alpha that is twice as large in every second patch, far below a drift that no patch has twice."""
+    time, random = np.arange(200) / 200, np.random.default_rng(0)
+    eeg = random.normal(scale=0.01, size=(1, 1, 8, 200)) + 3 * random.normal(size=(1, 1, 8, 1)) * time
+    eeg += 0.1 * np.tile([1, 2], 4)[:, None] * np.sin(2 * np.pi * 10 * time)
+    batch = windows(eeg.reshape(1, 1, -1).astype(np.float32), np.array([1]))
+    found = jax.jit(log_amplitude_targets)(batch.patches, batch.membership)[0]
+    assert found.shape == (8, 100)
+    np.testing.assert_allclose(found[:, 9], np.tile([-1, 1], 4), atol=0.1)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-5)
+    amplitude, _ = spectral_targets(batch.patches, batch.membership)
+    assert np.abs(amplitude[0, :, 10]).max() < 0.5 < np.abs(amplitude[0, :, 1]).max()
+
+
+@pytest.mark.parametrize("microvolts", [0, 40])
+def test_flat_patches_have_log_amplitudes_of_zero(microvolts):
+    batch = windows(np.full((1, 7, 400), microvolts / 100, np.float32))
+    assert not np.any(jax.jit(log_amplitude_targets)(batch.patches, batch.membership))

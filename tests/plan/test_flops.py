@@ -17,6 +17,7 @@ from labram_jax.training.program import prepare
 
 CONFIGS = {
     "tokenizer": tokenizer_config("run", []),
+    "tokenizer of log amplitudes": tokenizer_config("run", [], **{"model.log_amplitude": True}),
     "pretraining": pretraining_config("run", [], ""),
     "fine-tuning": finetuning_config("run", []),
     "fine-tuning the head": finetuning_config("run", [], trainable="head"),
@@ -39,7 +40,7 @@ def traced(config) -> dict[str, Any]:
     program = prepare(abstract_stage(config, 10, TOKENIZER), make_mesh(config.mesh), 100, 10)
     state, batch = program.abstract, abstract_batch(config, program.mesh)
     found = {
-        "train_step": (program.train_step, (state, batch)),
+        "train_step": (program.train_step, (state, batch, program.train_step.seed)),
         "evaluate_batch": (program.evaluate_batch, (state.variables, state.frozen, batch)),
         **{event.name: (event, (state.params, state.collections, batch)) for event in program.events.values()},
     }

@@ -147,6 +147,20 @@ def test_regression_with_the_head_alone_leaves_the_encoder_as_it_was(tmp_path, p
         assert all(jax.tree.leaves(moved)), part
 
 
+def test_a_tokenizer_of_log_amplitudes_has_one_more_term_in_its_loss(tmp_path, corpus):
+    config = tokenizer_config(tmp_path, [corpus.path], **{"model.log_amplitude": True})
+    program, state = ready(make_stage(config, [corpus], STEPS_PER_EPOCH))
+    fresh = jax.tree.map(np.asarray, state.params["log_amplitude_head"])
+    terms = ("amplitude_loss", "phase_loss", "log_amplitude_loss")
+    for batch in itertools.islice(batches_of(config, [corpus]), 3):  # past the codebook, which has no weight yet
+        state, metrics = program.train_step(state, batch)
+        assert metrics["loss"] == pytest.approx(sum(float(metrics[name]) for name in terms), rel=1e-5)
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), state.params["log_amplitude_head"], fresh)
+    assert all(jax.tree.leaves(moved))
+    scores = evaluate(program, state.variables, state.frozen, batches_of(config, [corpus], "validation"))
+    assert scores["loss"] == pytest.approx(sum(scores[name] for name in (*terms, "commitment_loss")), rel=1e-5)
+
+
 # What packing changes: nothing.
 
 
