@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from labram_jax import __version__
 from labram_jax.commands import COMMANDS, command
-from labram_jax.errors import INTERRUPTED, MAY_PASS, MISTAKE, STOPPED, InputError, exit_code, sentence_of
+from labram_jax.errors import INTERRUPTED, MAY_PASS, MISTAKE, STOPPED, UNREAD, InputError, exit_code, sentence_of
 
 LEAVE_SECONDS = 5.0
 _INTERRUPTED = "labram-jax: interrupted"
@@ -37,16 +37,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise InputError(f"There is no command {name!r}; choose one of {', '.join(COMMANDS)}.")
-        return command(name)(rest) or 0
+        code = command(name)(rest) or 0
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"labram-jax: {error}", file=sys.stderr)
         return exit_code(error)
     except OSError as error:
+        if _nobody_reads():
+            return UNREAD
         print(f"labram-jax: {sentence_of(error)}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt:
         print(_INTERRUPTED, file=sys.stderr)
         return INTERRUPTED
+
+
+def _nobody_reads() -> bool:
+    """Whether what the output was piped to has ended, as `head` does: no failure, and no word is left of it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
+        return True
+    return False
 
 
 def _usage() -> str:

@@ -5,7 +5,7 @@ import os
 import re
 
 # What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
-MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED = 1, 2, 65, 75, 130
+MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED, UNREAD = 1, 2, 65, 75, 130, 141
 
 # Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.
 RETRY_PAUSES = (0.5, 2.0, 8.0)

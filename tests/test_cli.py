@@ -264,6 +264,20 @@ def test_an_interruption_of_an_import_says_so_too(tmp_path):
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "labram-jax: interrupted\n")
 
 
+@pytest.mark.parametrize("said", ["'much'", "'more ' * 99999, flush=True"], ids=["at the end", "on the way"])
+def test_who_has_read_enough_ends_it_without_a_word(said):
+    """As `head` does, whether what was printed is still on its way or the next line finds nobody."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = f"from labram_jax import cli\ncli.command = lambda name: lambda rest: print({said})\n"
+    code += "cli.program(lambda: cli.main(['inspect', 'x']))"
+    environment = os.environ | {"PYTHONPATH": str(Path(labram_jax.__file__).parents[1])}
+    called = [sys.executable, "-c", code]
+    ended = subprocess.run(called, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
     """prepare, inspect and embed as a user types them, on a folder of one recording."""
     out = tmp_path / "corpus"
