@@ -146,7 +146,7 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
     if recipe is None:
         program = _programs(stage, mesh, total_steps, steps_per_epoch)
     else:
-        program = _shared_programs(recipe, mesh, total_steps, steps_per_epoch)
+        program = shared_programs(recipe, mesh, total_steps, steps_per_epoch)
     seed = step_seed(stage.config.loop.seed)
     seeded = (own and dataclasses.replace(own, seed=seed) for own in (program.train_step, program.train_steps))
     train_step, train_steps = seeded
@@ -155,7 +155,8 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
 
 # As many as a benchmark of some dozens of folds goes through before it returns to the first with its next seed.
 @functools.lru_cache(maxsize=128)
-def _shared_programs(recipe: Recipe, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+def shared_programs(recipe: Recipe, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+    """What all stages of a recipe compile, traced and compiled once in a process."""
     make, *arguments = recipe
     return _programs(make(*arguments), mesh, total_steps, steps_per_epoch)
 

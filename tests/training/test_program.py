@@ -21,7 +21,7 @@ from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import collect
 from labram_jax.training.metricslog import read_metrics
-from labram_jax.training.program import Program, _shared_programs, prepare
+from labram_jax.training.program import Program, prepare, shared_programs
 from labram_jax.training.readback import BEHIND, Readback
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +108,7 @@ def test_runs_of_one_recipe_share_what_is_compiled_and_are_what_they_are_alone(t
     assert prepare(stages["first"], mesh, 11, 5).train_step.jitted is not jitted["first"][0]
     (_, first), second = (classified(together[name]) for name in ("first", "other seed"))
     assert jitted["first"][0]._cache_size() == 1 and not np.array_equal(first, second[1])
-    _shared_programs.cache_clear()
+    shared_programs.cache_clear()
     jax.tree.map(np.testing.assert_array_equal, second, classified(prepare(stages["other seed"], mesh, 10, 5)))
 
 

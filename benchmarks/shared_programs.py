@@ -1,0 +1,66 @@
+"""What a benchmark spares where the runs of a fold share what is compiled, whatever their seed.
+
+    python benchmarks/shared_programs.py PROTOCOL --checkpoint RUN --corpus DIRECTORY --out FOLDER [--turns 5]
+
+In every turn two runs of the first fold, of the next two seeds: one after all that was traced and compiled is forgotten
+(but for the compiler's own cache on disk, which both have), one after it. Printed are seconds and processor seconds,
+and how many times as many the first takes. FOLDER must not exist.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from labram_jax.benchmark.command import BenchmarkOptions, Start
+from labram_jax.benchmark.running import Benchmark
+from labram_jax.config import replace
+from labram_jax.configfile import load_protocol
+from labram_jax.runs import keep_compiled, train
+from labram_jax.tables import text_table
+from labram_jax.training.program import shared_programs
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured."""
+
+    protocol: tyro.conf.Positional[str]
+    checkpoint: str
+    corpus: str
+    out: Path
+    mode: str = "all"
+    epochs: float = 3
+    turns: int = 5
+
+
+def main(options: Options) -> None:
+    protocol = load_protocol(options.protocol)
+    start = Start.read(protocol, BenchmarkOptions(options.corpus, options.checkpoint, (options.mode,)))
+    config, _ = start.recipe(protocol)
+    changes = {"loop.epochs": options.epochs, "optimizer.warmup_epochs": 1, "compute.dtype": "float32"}
+    benchmark = Benchmark(
+        start.corpus, replace(config, **changes, **{"data.batch_rows": 32}), start.checkpoints, start.folds, options.out
+    )
+    keep_compiled()
+    measured: dict[str, list[tuple[float, float]]] = {"alone": [], "shared": []}
+    for seed in range(2 * options.turns + 2):  # the first two fill the cache on disk
+        if seed % 2 == 0:
+            shared_programs.cache_clear()
+        before = time.perf_counter(), time.process_time()
+        train(benchmark.configured(options.mode, seed, start.folds[0]))
+        spent = time.perf_counter() - before[0], time.process_time() - before[1]
+        if seed > 1:
+            measured["shared" if seed % 2 else "alone"].append(spent)
+    rows = [
+        [name, *(f"{statistics.median(own):.1f}" for own in zip(*runs, strict=True))] for name, runs in measured.items()
+    ]
+    print(text_table(["programs", "seconds", "processor seconds"], rows))
+    ratios = [first[0] / second[0] for first, second in zip(*measured.values(), strict=True)]
+    print(f"times as long alone, turn by turn: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
