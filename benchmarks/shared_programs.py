@@ -2,8 +2,8 @@
 
     python benchmarks/shared_programs.py PROTOCOL --checkpoint RUN --corpus DIRECTORY --out FOLDER [--turns 5]
 
-In every turn two runs of the first fold, of the next two seeds: one after all that was traced and compiled is forgotten
-(but for the compiler's own cache on disk, which both have), one after it. Printed are seconds and processor seconds,
+In every turn two runs of the first fold, of the next two seeds: one with nothing traced and compiled before (but for
+the compiler's own cache on disk, which both have), one with what that has. Printed are seconds and processor seconds,
 and how many times as many the first takes. FOLDER must not exist.
 """
 
@@ -20,7 +20,7 @@ from labram_jax.config import replace
 from labram_jax.configfile import load_protocol
 from labram_jax.runs import keep_compiled, train
 from labram_jax.tables import text_table
-from labram_jax.training.program import shared_programs
+from labram_jax.training.program import Programs
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ def main(options: Options) -> None:
     measured: dict[str, list[tuple[float, float]]] = {"alone": [], "shared": []}
     for seed in range(2 * options.turns + 2):  # the first two fill the cache on disk
         if seed % 2 == 0:
-            shared_programs.cache_clear()
+            programs = Programs()
         before = time.perf_counter(), time.process_time()
-        train(benchmark.configured(options.mode, seed, start.folds[0]))
+        train(benchmark.configured(options.mode, seed, start.folds[0]), programs=programs)
         spent = time.perf_counter() - before[0], time.process_time() - before[1]
         if seed > 1:
             measured["shared" if seed % 2 else "alone"].append(spent)

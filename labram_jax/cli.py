@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"labram-jax: {error}", file=sys.stderr)
         return exit_code(error)
     except OSError as error:
-        if _nobody_reads():
+        if _nobody_reads(error):
             return UNREAD
         print(f"labram-jax: {sentence_of(error)}", file=sys.stderr)
         return exit_code(error)
@@ -53,14 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _nobody_reads() -> bool:
+def _nobody_reads(error: OSError) -> bool:
     """Whether what the output was piped to has ended, as `head` does: no failure, and no word is left of it."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
-        return True
-    return False
+    if not isinstance(error, BrokenPipeError):
+        return False
+    ends = select.poll()  # another pipe may be the broken one
+    ends.register(sys.stdout.fileno(), 0)
+    if not ends.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
+    return True
 
 
 def _usage() -> str:
@@ -90,12 +94,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _tell(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings to a person as a sentence, and those that are for developers as `show` does."""
+
+    def shown(message: Warning | str, category: type[Warning], *where: object) -> None:
+        if category is UserWarning:
+            print(f"labram-jax: {message}", file=sys.stderr)
+        else:
+            show(message, category, *where)
+
+    return shown
+
+
 def program(function: Callable[[], int] = main) -> NoReturn:
     """`main` as a program of its own.
 
     After a failure it ends within seconds and says no more, whatever else runs: the threads of a saver may wait for a
     dead disk forever, and what they leave unfinished complains by the page while the interpreter ends.
     """
+    warnings.showwarning = _tell(warnings.showwarning)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored on purpose
         signal.signal(signal.SIGINT, _interrupt)
     try:

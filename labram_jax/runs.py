@@ -51,24 +51,34 @@ from labram_jax.stages.stage import Resumption, Stage
 from labram_jax.stages.tokenizer import TokenizerStage
 from labram_jax.training import train as training
 from labram_jax.training.interval import StepCost
+from labram_jax.training.program import Programs
 from labram_jax.weights import read_ledger, read_model, read_tokenizer
 
 
 def train(
-    config: AnyStageConfig, *, tensorboard: bool = False, wandb: bool = False, profile: int = 0, branch_from: str = ""
+    config: AnyStageConfig,
+    *,
+    tensorboard: bool = False,
+    wandb: bool = False,
+    profile: int = 0,
+    branch_from: str = "",
+    programs: Programs | None = None,
 ) -> training.TrainingResult:
     """Runs a stage in `config.run`, from its latest checkpoint if there is one.
 
-    What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and
-    saved with the run. `tensorboard`, `wandb` and `profile` as for `training.train`; `branch_from` is a checkpoint
-    of another run to begin with (RUN@STEP, or RUN for its latest). Raises InputError for anything that cannot be used.
+    What the data and the models to start from determine (classes, codes, the encoder's size) is filled in and saved
+    with the run. `tensorboard`, `wandb`, `profile`, `programs` as for `training.train`; `branch_from` is a checkpoint
+    of another run to begin with (RUN@STEP, or RUN for its latest). Raises InputError for what cannot be used.
     """
     local_directory(config.run)  # refuses an address before corpora are fetched
     with StopRequest(config.loop.stop_seconds) as stop:
-        return _train(config, stop, branch_from, tensorboard=tensorboard, wandb=wandb, profile=profile)
+        shown = {"tensorboard": tensorboard, "wandb": wandb, "profile": profile}
+        return _train(config, stop, branch_from, programs, **shown)
 
 
-def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown: bool | int) -> training.TrainingResult:
+def _train(
+    config: AnyStageConfig, stop: StopRequest, branch_from: str, programs: Programs | None, **shown: bool | int
+) -> training.TrainingResult:
     corpora = open_corpora(config.data)
     masked, probe = isinstance(config, PretrainingStageConfig), None
     mesh = make_mesh(config.mesh)
@@ -111,6 +121,7 @@ def _train(config: AnyStageConfig, stop: StopRequest, branch_from: str, **shown:
         windows_of=reader.windows_of_step,
         made_from=origin,
         probe=probe,
+        programs=programs,
     )
 
 

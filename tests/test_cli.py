@@ -278,6 +278,16 @@ def test_who_has_read_enough_ends_it_without_a_word(said):
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+def test_a_warning_is_a_sentence_and_not_a_line_of_code():
+    code = "import warnings\nfrom labram_jax import cli\ndef warn():\n warnings.warn('this is a tokenizer')\n"
+    code += " warnings.warn('overflow', RuntimeWarning)\n return 0\ncli.program(warn)"
+    environment = os.environ | {"PYTHONPATH": str(Path(labram_jax.__file__).parents[1])}
+    called = [sys.executable, "-c", code]
+    ended = subprocess.run(called, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    told, other, *_ = ended.stderr.splitlines()
+    assert told == "labram-jax: this is a tokenizer" and "RuntimeWarning: overflow" in other
+
+
 def test_a_recording_becomes_a_corpus_and_codes(inputs, tmp_path, capsys):
     """prepare, inspect and embed as a user types them, on a folder of one recording."""
     out = tmp_path / "corpus"

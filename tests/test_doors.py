@@ -264,7 +264,7 @@ def changed_globals(tree: ast.Module) -> list[str]:
 
 
 # Hooks of the interpreter that are set by assignment, as a signal's handler and a logger's filter are by a call.
-HOOKS = frozenset({"unraisablehook"})
+HOOKS = frozenset({"unraisablehook", "showwarning"})
 
 
 def _changed(node: ast.AST) -> str | None:

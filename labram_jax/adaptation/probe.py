@@ -52,6 +52,11 @@ class Probed(NamedTuple):
     test: dict[str, float]
 
 
+def draws_nothing(config: FinetuningStageConfig) -> bool:
+    """Whether runs of all seeds are the same: a probe of a given encoder."""
+    return config.trainable == "probe" and bool(config.encoder)
+
+
 def fit_probe(
     stage: FinetuningStage,
     mesh: Mesh,

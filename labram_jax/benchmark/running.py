@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from labram_jax.adaptation.probe import draws_nothing
 from labram_jax.benchmark.modes import changes_of
 from labram_jax.checkpoints.models import load_model
 from labram_jax.config import DataConfig, FinetuningStageConfig, replace
@@ -24,6 +25,7 @@ from labram_jax.protocol import Fold
 from labram_jax.runs import train
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.training.metricslog import read_metrics
+from labram_jax.training.program import Programs
 
 COST = "cost.json"
 _TEST = "test"
@@ -59,7 +61,7 @@ class Tables:
 class Benchmark:
     """All runs below a folder, from the checkpoint of each fold; those that are done are not run again.
 
-    `notes` and `costs` (by mode, of every run) are gathered while `tables` works.
+    `notes` and `costs` (by mode, of every run) are gathered while `tables` works, and what is compiled in `programs`.
     """
 
     corpus: Corpus
@@ -69,6 +71,7 @@ class Benchmark:
     out: Path
     notes: list[str] = field(default_factory=list)
     costs: dict[str, list[Cost]] = field(default_factory=dict)
+    programs: Programs = field(default_factory=Programs)
 
     def tables(self, modes: Sequence[str], seeds: Iterable[int]) -> Tables | None:
         """Predictions of all test windows by all modes and seeds, and beside them; None where it was asked to stop.
@@ -93,8 +96,7 @@ class Benchmark:
 
     def _drawn(self, mode: str, seeds: Sequence[int]) -> Sequence[int]:
         """The seeds of a mode's runs: the first alone where nothing is drawn, since all others would give the same."""
-        config = self.configured(mode, seeds[0], self.folds[0])
-        return seeds[:1] if config.trainable == "probe" and config.encoder else seeds
+        return seeds[:1] if draws_nothing(self.configured(mode, seeds[0], self.folds[0])) else seeds
 
     def company(self) -> dict[str, Company]:
         """Who tests and validates in each fold."""
@@ -124,7 +126,7 @@ class Benchmark:
             windows = self._windows(config.data, _TEST)
             if not len(windows):
                 raise InputError(f"{fold.name} of {self.corpus.address} has no windows to test: prepare more of it.")
-            if not train(config).finished:
+            if not train(config, programs=self.programs).finished:
                 return None
             variables, values = load_model(run)
             trained = from_dict(values, str(run))
@@ -133,7 +135,7 @@ class Benchmark:
             if trained.trainable == "probe":
                 table = probe_predictions(trained, variables, windows)
             else:
-                table = predictions(trained, variables, [windows])
+                table = predictions(trained, variables, [windows], self.programs)
             table.write(path)
         self.costs.setdefault(mode, []).append(Cost(**read_json(run / COST)))
         return PredictionTable.read(path)

@@ -24,7 +24,7 @@ from labram_jax.progress import Progress
 from labram_jax.stages.finetuning import FinetuningStage, predictions_of, task_of
 from labram_jax.stages.stage import Stage, Statistics
 from labram_jax.training.evaluating import collect
-from labram_jax.training.program import prepare
+from labram_jax.training.program import Programs
 from labram_jax.weights import read_trained
 
 PyTree = Any
@@ -69,16 +69,21 @@ def predict(
 
 
 def predictions(
-    config: FinetuningStageConfig | ClassifierConfig, variables: Mapping[str, PyTree], windows: Sequence[SplitWindows]
+    config: FinetuningStageConfig | ClassifierConfig,
+    variables: Mapping[str, PyTree],
+    windows: Sequence[SplitWindows],
+    programs: Programs | None = None,
 ) -> PredictionTable:
     """The predictions for all windows, in the order of `predictions.listed`, computed as the stage computes them.
+
+    `programs`: what was compiled for others, to be shared.
 
     Raises InputError, which names the windows, where a prediction is not finite.
     """
     if isinstance(config, ClassifierConfig):
         config = FinetuningStageConfig(run="", model=config)
     stage = FinetuningStage(for_evaluation(config, windows), None)
-    found = predictions_of(collected(stage, variables, windows))
+    found = predictions_of(collected(stage, variables, windows, programs=programs))
     return _table(config, found.logits[np.lexsort((found.window_ids, found.corpus_ids))], windows)
 
 
@@ -113,13 +118,18 @@ def for_evaluation(config: StageConfig, windows: Sequence[SplitWindows]) -> Any:
 
 
 def collected(
-    stage: Stage, variables: Mapping[str, PyTree], windows: Sequence[SplitWindows], masked=False
+    stage: Stage,
+    variables: Mapping[str, PyTree],
+    windows: Sequence[SplitWindows],
+    masked: bool = False,
+    programs: Programs | None = None,
 ) -> Statistics:
     """What the stage's evaluation finds in all windows; none is left out."""
     data = stage.config.data
     shape = {"batch_rows": data.batch_rows, "patch_slots": data.patch_slots, "segments": data.segments}
     dataset = pipeline.evaluation(windows, **shape, masked=masked)
-    program = prepare(stage, make_mesh(MeshConfig(), jax.local_devices()), total_steps=1, steps_per_epoch=1)
+    mesh = make_mesh(MeshConfig(), jax.local_devices())
+    program = (programs or Programs()).prepare(stage, mesh, total_steps=1, steps_per_epoch=1)
     batches = pipeline.batches(dataset, 0, data.threads, data.prefetch)
     return collect(program, *program.put_model(variables), _shown(batches, sum(map(len, windows))))
 

@@ -1,7 +1,6 @@
 """Everything that is compiled for a stage on a mesh, in one place and under one set of sharding rules."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from labram_jax.config import AnyStageConfig
 from labram_jax.errors import InputError
 from labram_jax.parallel import sharding
 from labram_jax.parallel.state import TrainState
-from labram_jax.stages.stage import Batch, Event, Recipe, Stage
+from labram_jax.stages.stage import Batch, Event, Stage
 from labram_jax.training import guard as guarding
 from labram_jax.training.optimizer import make_optimizer
 from labram_jax.training.step import make_train_step, seed_keys, step_seed
@@ -41,21 +40,18 @@ class Compiled:
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         with jax.set_mesh(self.mesh):
-            return self.jitted(*arguments, *self._placed)
+            return self.jitted(*arguments, *self._last)
 
     def lower(self, *shapes: PyTree) -> jax.stages.Lowered:
         """The function for arguments of these shapes, ready for a compiler; the devices need not be there."""
         everywhere = sharding.replicated(self.mesh)
-        own = (
-            () if self.seed is None else (jax.ShapeDtypeStruct(self.seed.shape, self.seed.dtype, sharding=everywhere),)
-        )
+        seed = (jax.ShapeDtypeStruct(own.shape, own.dtype, sharding=everywhere) for own in self._last)
         with jax.set_mesh(self.mesh):
-            return self.jitted.lower(*shapes, *own)
+            return self.jitted.lower(*shapes, *seed)
 
-    @functools.cached_property
-    def _placed(self) -> tuple[jax.Array, ...]:
-        """The seed on the devices, put there once."""
-        return () if self.seed is None else (sharding.put_array(self.seed, sharding.replicated(self.mesh)),)
+    @property
+    def _last(self) -> tuple[np.ndarray, ...]:
+        return () if self.seed is None else (self.seed,)
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,13 @@ class Program:
     train_steps: Compiled | None
     evaluate_batch: Compiled
     events: Mapping[int, Compiled]
+
+    def of(self, stage: Stage) -> "Program":
+        """This for a stage of the same recipe, with its seed."""
+        seed = step_seed(stage.config.loop.seed)
+        steps = (own and dataclasses.replace(own, seed=seed) for own in (self.train_step, self.train_steps))
+        train_step, train_steps = steps
+        return dataclasses.replace(self, stage=stage, train_step=train_step, train_steps=train_steps)
 
     def create_state(self) -> TrainState:
         """The state at step 0; depends on the seed alone, not on the mesh."""
@@ -138,31 +141,9 @@ class Program:
 def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
     """Works out optimizer, shapes, shardings and programs of a stage, without making any array.
 
-    Stages of one recipe share what is traced and compiled, which is most of the time of a short run. Raises InputError
-    where the mesh divides neither the arrays nor the rows of a batch.
+    Raises InputError where the mesh divides neither the arrays nor the rows of a batch.
     """
     _check_microbatches(stage.config, mesh)
-    recipe = stage.recipe()
-    if recipe is None:
-        program = _programs(stage, mesh, total_steps, steps_per_epoch)
-    else:
-        program = shared_programs(recipe, mesh, total_steps, steps_per_epoch)
-    seed = step_seed(stage.config.loop.seed)
-    seeded = (own and dataclasses.replace(own, seed=seed) for own in (program.train_step, program.train_steps))
-    train_step, train_steps = seeded
-    return dataclasses.replace(program, stage=stage, train_step=train_step, train_steps=train_steps)
-
-
-# As many as a benchmark of some dozens of folds goes through before it returns to the first with its next seed.
-@functools.lru_cache(maxsize=128)
-def shared_programs(recipe: Recipe, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
-    """What all stages of a recipe compile, traced and compiled once in a process."""
-    make, *arguments = recipe
-    return _programs(make(*arguments), mesh, total_steps, steps_per_epoch)
-
-
-def _programs(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
-    """All of a stage but for the seed of its steps."""
     with jax.set_mesh(mesh):
         variables = sharding.abstract_variables(stage.init, mesh)
         params = variables["params"]
@@ -192,7 +173,7 @@ def _programs(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) 
     stepped = (places, everywhere)
     several = stage.config.loop.steps_per_dispatch > 1
     moved = (places.params, places.collections)
-    return Program(
+    program = Program(
         stage,
         mesh,
         optimizer,
@@ -207,6 +188,28 @@ def _programs(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) 
             for step, event in stage.events().items()
         },
     )
+    return program.of(stage)
+
+
+class Programs:
+    """Programs by the recipes of their stages: those of one share what is traced and compiled, while this is there.
+
+    That is most of the time of a short run, and a benchmark has many.
+    """
+
+    def __init__(self):
+        self._found: dict[tuple, Program] = {}
+
+    def prepare(self, stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) -> Program:
+        """As the function of this name."""
+        recipe = stage.recipe()
+        if recipe is None:
+            return prepare(stage, mesh, total_steps, steps_per_epoch)
+        key = (recipe, mesh, total_steps, steps_per_epoch)
+        if key not in self._found:
+            make, *arguments = recipe
+            self._found[key] = prepare(make(*arguments), mesh, total_steps, steps_per_epoch)
+        return self._found[key].of(stage)
 
 
 def _scanned(train_step: Callable) -> Callable:

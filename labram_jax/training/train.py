@@ -26,7 +26,7 @@ from labram_jax.training.feed import Feed
 from labram_jax.training.interval import Interval, StepCost
 from labram_jax.training.loop import Loop
 from labram_jax.training.probing import Probe
-from labram_jax.training.program import prepare
+from labram_jax.training.program import Programs
 from labram_jax.training.skips import Skips, WindowsOf
 from labram_jax.training.start import restore_or_create
 from labram_jax.training.telemetry import Telemetry
@@ -71,6 +71,7 @@ def train(
     windows_of: WindowsOf | None = None,
     made_from: Origin = Origin(),
     probe: Probe | None = None,
+    programs: Programs | None = None,
 ) -> TrainingResult:
     """Trains a stage in its run directory, from its latest checkpoint if there is one.
 
@@ -93,6 +94,7 @@ def train(
         made_from: digests of the inputs, which must be those of the run's checkpoints, and another run's checkpoint to
             begin with where there are none.
         probe: what is made of the encoder now and then.
+        programs: what other runs of this process have compiled, to be shared; None shares nothing.
 
     Raises:
         InputError: the run was started under another configuration, a checkpoint is damaged, the data ended, or the
@@ -102,7 +104,7 @@ def train(
     mesh = mesh or make_mesh(stage.config.mesh)
     options, run = stage.config.loop, local_directory(run)
     total = max(1, round(options.epochs * steps_per_epoch))
-    program = prepare(stage, mesh, total, steps_per_epoch)
+    program = (programs or Programs()).prepare(stage, mesh, total, steps_per_epoch)
     config = to_dict(stage.config)
     check_shared(run)
     with (

@@ -65,15 +65,15 @@ def done(small, tmp_path_factory):
     out, trained, train = tmp_path_factory.mktemp("benchmark") / "out", [], running.train
     options = BenchmarkOptions(str(small.path), seeds=2, out=out)
 
-    def killed_in_the_second(config):
+    def killed_in_the_second(config, **given):
         if trained:
             raise KeyboardInterrupt
         trained.append(config.run)
-        return train(config)
+        return train(config, **given)
 
-    def counted(config):
+    def counted(config, **given):
         trained.append(config.run)
-        return train(config)
+        return train(config, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "train", killed_in_the_second)
@@ -179,7 +179,9 @@ def test_a_folder_holds_one_benchmark_and_a_stopped_one_has_no_results(done, tmp
         go(protocol_of(), replace(recipe, **{"loop.epochs": 2}), options)
     with refuses("data.test_subjects, loop.seed cannot be changed here"):
         go(protocol_of(), replace(recipe, **{"loop.seed": 3, "data.test_subjects": ("a",)}), options)
-    monkeypatch.setattr(running, "train", lambda config: dataclasses.make_dataclass("Stopped", ["finished"])(False))
+    monkeypatch.setattr(
+        running, "train", lambda config, **_: dataclasses.make_dataclass("Stopped", ["finished"])(False)
+    )
     assert go(protocol_of(), recipe, dataclasses.replace(options, out=tmp_path)) is None
     assert [path.name for path in tmp_path.iterdir()] == ["benchmark.json"]
     # Predictions that `evaluate` made of a run in the midst of its training do not end it.

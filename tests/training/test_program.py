@@ -21,7 +21,7 @@ from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import collect
 from labram_jax.training.metricslog import read_metrics
-from labram_jax.training.program import Program, prepare, shared_programs
+from labram_jax.training.program import Program, Programs, prepare
 from labram_jax.training.readback import BEHIND, Readback
 
 ROOT = Path(__file__).parents[2]
@@ -102,13 +102,13 @@ def test_runs_of_one_recipe_share_what_is_compiled_and_are_what_they_are_alone(t
         "other weights": classifier_stage(tmp_path / "third", (0.5, 2.0)),
         "other rate": classifier_stage(tmp_path / "fourth", **{"optimizer.learning_rate": 1e-2}),
     }
-    together = {name: prepare(stage, mesh, 10, 5) for name, stage in stages.items()}
+    programs = Programs()
+    together = {name: programs.prepare(stage, mesh, 10, 5) for name, stage in stages.items()}
     jitted = {name: (own.train_step.jitted, own.evaluate_batch.jitted) for name, own in together.items()}
     assert jitted["first"] == jitted["other seed"] and len({*jitted.values()}) == 3
-    assert prepare(stages["first"], mesh, 11, 5).train_step.jitted is not jitted["first"][0]
+    assert programs.prepare(stages["first"], mesh, 11, 5).train_step.jitted is not jitted["first"][0]
     (_, first), second = (classified(together[name]) for name in ("first", "other seed"))
     assert jitted["first"][0]._cache_size() == 1 and not np.array_equal(first, second[1])
-    shared_programs.cache_clear()
     jax.tree.map(np.testing.assert_array_equal, second, classified(prepare(stages["other seed"], mesh, 10, 5)))
 
 
