@@ -43,6 +43,7 @@ LAYOUTS = {
     "2x2x2": ((2, 2, 2), 1),
     "1x1x2": ((1, 1, 2), 1),
     "4x2x1 in 4": ((4, 2, 1), 4),
+    "2x2x2 in 4": ((2, 2, 2), 4),
 }
 TOKENIZER = replace(small_tokenizer(), **{"encoder.heads": 4, "decoder.heads": 4, "encoder.depth": 1})
 
