@@ -72,7 +72,7 @@ def test_products_are_those_of_the_programs(stage, remat, parts):
     changes = {"compute.remat": remat, "optimizer.accumulate": parts, "data.patch_slots": 60}
     config = replace(CONFIGS[stage], **changes)
     programs = traced(config)
-    assert ("start_codebook" in programs) == (stage == "tokenizer")
+    assert ("start_codebook" in programs) == stage.startswith("tokenizer")
     for name, closed in programs.items():
         products = flops.products_of(name, config, TOKENIZER)
         assert flops.total(products) == pytest.approx(counted(closed.jaxpr), rel=0.005), name
