@@ -6,47 +6,37 @@ The runs of some folds are made twice, keeping nothing and keeping features. Pri
 run and its test scores. The corpus must have no kept features of this encoder, and FOLDER must not exist.
 """
 
+import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
+from protocol_runs import Asked
 
-from labram_jax.benchmark.command import BenchmarkOptions, Start
-from labram_jax.benchmark.running import Benchmark
 from labram_jax.config import replace
-from labram_jax.configfile import load_protocol
-from labram_jax.runs import keep_compiled, train
+from labram_jax.runs import train
 from labram_jax.tables import text_table
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Asked):
     """What is measured."""
 
-    protocol: tyro.conf.Positional[str]
-    checkpoint: str
-    corpus: str
-    out: Path
     folds: int = 3
 
 
 def main(options: Options) -> None:
-    protocol = load_protocol(options.protocol)
-    start = Start.read(protocol, BenchmarkOptions(options.corpus, options.checkpoint, ("probe",)))
-    config, _ = start.recipe(protocol)
-    keep_compiled()
-    rows, scores = [], {}
+    benchmark, rows, scores = options.benchmark("probe"), [], {}
     for kept in ("never", "never", "auto"):  # what is compiled in the first round is not measured
-        benchmark = Benchmark(start.corpus, config, start.checkpoints, start.folds, options.out / f"{len(rows)}-{kept}")
+        own_folder = dataclasses.replace(benchmark, out=options.out / f"{len(rows)}-{kept}")
         measured = []
-        for fold in start.folds[: options.folds if rows else 1]:
-            own = replace(benchmark.configured("probe", 0, fold), kept_features=kept)
+        for fold in benchmark.folds[: options.folds if rows else 1]:
+            own = replace(own_folder.configured("probe", 0, fold), kept_features=kept)
             before = time.process_time()
             scores.setdefault(fold.name, []).append(train(own).test)
             measured.append(f"{time.process_time() - before:.1f}")
         rows.append([kept, *measured])
-    print(text_table(["kept features", *(fold.name for fold in start.folds[: options.folds])], rows[1:]))
+    print(text_table(["kept features", *(fold.name for fold in benchmark.folds[: options.folds])], rows[1:]))
     same = all(own == found[0] for found in scores.values() for own in found)
     print(f"test scores are {'equal to the bit' if same else 'NOT equal'} in every fold")
 

@@ -10,47 +10,33 @@ and how many times as many the first takes. FOLDER must not exist.
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
+from protocol_runs import Asked
 
-from labram_jax.benchmark.command import BenchmarkOptions, Start
-from labram_jax.benchmark.running import Benchmark
-from labram_jax.config import replace
-from labram_jax.configfile import load_protocol
-from labram_jax.runs import keep_compiled, train
+from labram_jax.runs import train
 from labram_jax.tables import text_table
 from labram_jax.training.program import Programs
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Asked):
     """What is measured."""
 
-    protocol: tyro.conf.Positional[str]
-    checkpoint: str
-    corpus: str
-    out: Path
     mode: str = "all"
     epochs: float = 3
     turns: int = 5
 
 
 def main(options: Options) -> None:
-    protocol = load_protocol(options.protocol)
-    start = Start.read(protocol, BenchmarkOptions(options.corpus, options.checkpoint, (options.mode,)))
-    config, _ = start.recipe(protocol)
     changes = {"loop.epochs": options.epochs, "optimizer.warmup_epochs": 1, "compute.dtype": "float32"}
-    benchmark = Benchmark(
-        start.corpus, replace(config, **changes, **{"data.batch_rows": 32}), start.checkpoints, start.folds, options.out
-    )
-    keep_compiled()
+    benchmark = options.benchmark(options.mode, **changes, **{"data.batch_rows": 32})
     measured: dict[str, list[tuple[float, float]]] = {"alone": [], "shared": []}
     for seed in range(2 * options.turns + 2):  # the first two fill the cache on disk
         if seed % 2 == 0:
             programs = Programs()
         before = time.perf_counter(), time.process_time()
-        train(benchmark.configured(options.mode, seed, start.folds[0]), programs=programs)
+        train(benchmark.configured(options.mode, seed, benchmark.folds[0]), programs=programs)
         spent = time.perf_counter() - before[0], time.process_time() - before[1]
         if seed > 1:
             measured["shared" if seed % 2 else "alone"].append(spent)

@@ -94,7 +94,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _tell(show: Callable[..., None]) -> Callable[..., None]:
+def _as_sentences(show: Callable[..., None]) -> Callable[..., None]:
     """Shows warnings to a person as a sentence, and those that are for developers as `show` does."""
 
     def shown(message: Warning | str, category: type[Warning], *where: object) -> None:
@@ -112,7 +112,7 @@ def program(function: Callable[[], int] = main) -> NoReturn:
     After a failure it ends within seconds and says no more, whatever else runs: the threads of a saver may wait for a
     dead disk forever, and what they leave unfinished complains by the page while the interpreter ends.
     """
-    warnings.showwarning = _tell(warnings.showwarning)
+    warnings.showwarning = _as_sentences(warnings.showwarning)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored on purpose
         signal.signal(signal.SIGINT, _interrupt)
     try:

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 
-# What a launcher may do about it: nothing (2, 65), or start the same command again (1, 75).
+# What a launcher may do about it: nothing (2, 65, 130), or start the same command again (1, 75, 141).
 MAY_PASS, MISTAKE, DAMAGE, STOPPED, INTERRUPTED, UNREAD = 1, 2, 65, 75, 130, 141
 
 # Seconds between tries where storage fails: a network folder that hiccups is no reason to end a job.

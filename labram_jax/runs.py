@@ -94,7 +94,8 @@ def _train(
         stage, note = (stage, None) if validation is None else stage.selecting_on(validation)
         notes += [note] if note else []
         if config.trainable == "probe":
-            return _probe(stage, reader, mesh, notes, origin.ledger)
+            probed = fit_probe(stage, mesh, reader.corpora, notes, origin.ledger, programs)
+            return training.TrainingResult(1, True, *probed)
     if config.optimizer.ema_decay is not None:
         notes.append("moving averages of the parameters are the model: what is scored, chosen and handed on")
     if isinstance(stage, PretrainingStage):
@@ -123,12 +124,6 @@ def _train(
         probe=probe,
         programs=programs,
     )
-
-
-def _probe(
-    stage: FinetuningStage, reader: BatchReader, mesh: Mesh, notes: list[str], seen: Ledger
-) -> training.TrainingResult:
-    return training.TrainingResult(1, True, *fit_probe(stage, mesh, reader.corpora, notes, seen))
 
 
 def _origin(stage: Stage, corpora: list[Corpus], branch_from: str) -> Origin:

@@ -28,7 +28,7 @@ from labram_jax.parallel.state import TrainState
 from labram_jax.stages.finetuning import FinetuningStage, Predictions, scores_of
 from labram_jax.stages.stage import Statistics
 from labram_jax.training.evaluating import summarise
-from labram_jax.training.program import prepare
+from labram_jax.training.program import Programs
 from labram_jax.training.telemetry import Telemetry
 
 PyTree = Any
@@ -63,6 +63,7 @@ def fit_probe(
     corpora: Sequence[Corpus],
     notes: Sequence[str] = (),
     seen: Ledger = Ledger(),
+    programs: Programs | None = None,
 ) -> Probed:
     """Fits the head of a stage's classifier and leaves a run in `config.run`: a checkpoint at step 1, log and scores.
 
@@ -75,6 +76,7 @@ def fit_probe(
         corpora: with the splits that the configuration makes.
         notes: what to tell before.
         seen: whom the classifier will have seen.
+        programs: what other runs of this process have compiled, to be shared; None shares nothing.
 
     Raises:
         InputError: the splits cannot say which penalty is best, or the run was started under another configuration.
@@ -84,7 +86,7 @@ def fit_probe(
         raise InputError("A probe is fitted by one process, on all of its devices: start it alone, on one host.")
     config, run = stage.config, local_directory(stage.config.run)
     _check_penalties(config, corpora)
-    program = prepare(stage, mesh, total_steps=1, steps_per_epoch=1)
+    program = (programs or Programs()).prepare(stage, mesh, total_steps=1, steps_per_epoch=1)
     run.mkdir(parents=True, exist_ok=True)
     with held(run / LOCK, f"the run {run}"), CheckpointDirectory(run, 1, stage.selection) as checkpoints:
         done = bool(checkpoints.steps)

@@ -134,8 +134,8 @@ class TokenizerConfig:
     decoder: EncoderConfig = EncoderConfig(depth=3, qkv_bias=True, qk_norm=False, layer_scale=0.0)
     quantizer: QuantizerConfig = QuantizerConfig()
     log_amplitude: bool = False
-    """Predict the log amplitude of each frequency as well, each standardised by itself over the window. The amplitude
-    itself is most of it that of the slowest waves, and who predicts that may know nothing of the faster ones."""
+    """Predict the log amplitude of each frequency as well, each standardised by itself over the window: amplitudes
+    standardised over all frequencies at once, as the reference has them, are mostly those of the slowest waves."""
 
     def __post_init__(self):
         require(not self.decoder.amplitude, "decoder.amplitude cannot be: a decoder sees codes and no patches.")

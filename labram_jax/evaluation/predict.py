@@ -76,9 +76,8 @@ def predictions(
 ) -> PredictionTable:
     """The predictions for all windows, in the order of `predictions.listed`, computed as the stage computes them.
 
-    `programs`: what was compiled for others, to be shared.
-
-    Raises InputError, which names the windows, where a prediction is not finite.
+    `programs`: what was compiled for others, to be shared. Raises InputError, which names the windows, where a
+    prediction is not finite.
     """
     if isinstance(config, ClassifierConfig):
         config = FinetuningStageConfig(run="", model=config)

@@ -7,7 +7,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float
 
 from labram_jax.config import FREQUENCY_BINS, MICROVOLTS_PER_UNIT
-from labram_jax.models.segments import patch_counts, segment_sum, spread
+from labram_jax.models.segments import patch_counts, segment_mean, segment_sum, spread
 
 FLOOR_MICROVOLTS = 0.04  # the amplitude of a sine that is no more seen
 SMALLEST_VARIANCE = 1e-6
@@ -68,8 +68,7 @@ def log_amplitude_targets(patches: Float[Array, "B L T"], membership: Float[Arra
     amplitude, _ = spectrum((patches - patches.mean(axis=-1, keepdims=True)) * taper)
     floor = FLOOR_MICROVOLTS / MICROVOLTS_PER_UNIT * taper.sum() / 2
     values = jnp.log(amplitude[..., 1 : FREQUENCY_BINS + 1] + floor)
-    count = patch_counts(membership)[..., None]
-    centred = values - spread(segment_sum(values, membership) / count, membership)
-    variance = spread(segment_sum(centred**2, membership) / count, membership)
+    centred = values - spread(segment_mean(values, membership), membership)
+    variance = spread(segment_mean(centred**2, membership), membership)
     varies = variance > SMALLEST_VARIANCE
     return jnp.where(varies, centred / jnp.sqrt(jnp.where(varies, variance, 1)), 0)

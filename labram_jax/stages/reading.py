@@ -9,7 +9,7 @@ from labram_jax.config import FinetuningStageConfig
 from labram_jax.models import ClassifierModel
 from labram_jax.models.patches import empty_batch
 from labram_jax.stages.finetuning import FinetuningStage
-from labram_jax.stages.stage import Batch, PyTree, Recipe, Statistics
+from labram_jax.stages.stage import Batch, PyTree, Statistics
 
 
 class ReadingStage(FinetuningStage):
@@ -21,9 +21,8 @@ class ReadingStage(FinetuningStage):
         super().__init__(config, None)
         self.rows = np.asarray(rows)
 
-    def recipe(self) -> Recipe:
-        make, config, *_ = super().recipe()
-        return make, config, tuple(self.rows.tolist())
+    def recipe(self) -> None:
+        """None: what a corpus' features are read by is used once."""
 
     def init(self, key: jax.Array) -> dict[str, PyTree]:
         return self.model.init(key, empty_batch(), method=ClassifierModel.readout)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import flax.linen as nn
@@ -26,21 +26,25 @@ PyTree = Any
 COMPILER_OPTIONS = {"tpu": {"xla_jf_spmd_threshold_for_windowed_einsum_mib": 1_000_000}}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Compiled:
     """A pure function of a stage, compiled where it is first called: on its mesh and under the rules, whoever calls.
 
-    `seed`: the words of a key that it takes last, at every call.
+    `seed`: the words of a key that it takes last; they go to the devices at the first call, and no more.
     """
 
     name: str
     mesh: Mesh
     jitted: Any
     seed: np.ndarray | None = None
+    _placed: tuple[jax.Array, ...] | None = field(default=None, init=False)
 
     def __call__(self, *arguments: PyTree) -> PyTree:
+        if self._placed is None:
+            everywhere = sharding.replicated(self.mesh)
+            self._placed = tuple(sharding.put_array(own, everywhere) for own in self._last)
         with jax.set_mesh(self.mesh):
-            return self.jitted(*arguments, *self._last)
+            return self.jitted(*arguments, *self._placed)
 
     def lower(self, *shapes: PyTree) -> jax.stages.Lowered:
         """The function for arguments of these shapes, ready for a compiler; the devices need not be there."""
@@ -86,9 +90,9 @@ class Program:
     def of(self, stage: Stage) -> "Program":
         """This for a stage of the same recipe, with its seed."""
         seed = step_seed(stage.config.loop.seed)
-        steps = (own and dataclasses.replace(own, seed=seed) for own in (self.train_step, self.train_steps))
-        train_step, train_steps = steps
-        return dataclasses.replace(self, stage=stage, train_step=train_step, train_steps=train_steps)
+        several = self.train_steps and dataclasses.replace(self.train_steps, seed=seed)
+        step = dataclasses.replace(self.train_step, seed=seed)
+        return dataclasses.replace(self, stage=stage, train_step=step, train_steps=several)
 
     def create_state(self) -> TrainState:
         """The state at step 0; depends on the seed alone, not on the mesh."""
@@ -192,10 +196,7 @@ def prepare(stage: Stage, mesh: Mesh, total_steps: int, steps_per_epoch: int) ->
 
 
 class Programs:
-    """Programs by the recipes of their stages: those of one share what is traced and compiled, while this is there.
-
-    That is most of the time of a short run, and a benchmark has many.
-    """
+    """Programs by the recipes of their stages: those of one share what is traced and compiled, while this is there."""
 
     def __init__(self):
         self._found: dict[tuple, Program] = {}

@@ -4,20 +4,23 @@ import json
 import re
 import shutil
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 from made_corpora import MadeRecording, make_corpus
 from sentences import refuses
-from small_runs import CODES, MONTAGES, finetuning_config, window, write_corpus
+from small_runs import CODES, MONTAGES, finetuning_config, small_tokenizer, window, write_corpus
 
 import labram_jax
-from labram_jax.config import ClassifierConfig, DataConfig
+from labram_jax.config import ClassifierConfig, DataConfig, replace
 from labram_jax.data.reader import BatchReader
 from labram_jax.evaluation.evaluate import evaluate, evaluate_seeds
 from labram_jax.evaluation.predict import check_task, predict
 from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.evaluation.published import comparable
+from labram_jax.models import TokenizerModel
+from labram_jax.models.patches import empty_batch
 from labram_jax.protocol import Published
 from labram_jax.publish import write_export
 from labram_jax.tables import Spread
@@ -175,6 +178,15 @@ def test_seeds_become_mean_and_deviation(run, corpus, tokenizer_run):
     assert isinstance(together.columns["band powers"]["auroc"], float)
     with refuses("different stages: give runs that differ in their seed alone"):
         evaluate_seeds([run, tokenizer_run], corpus.path, baseline=False)
+
+
+def test_a_mean_spectrum_stands_beside_log_amplitudes_too(corpus, tmp_path):
+    config = replace(small_tokenizer(), log_amplitude=True)
+    variables = nn.unbox(TokenizerModel(config).init(jax.random.key(0), empty_batch()))
+    labram_jax.Tokenizer(jax.device_get(variables), config).save(tmp_path / "beyond")
+    found = evaluate(tmp_path / "beyond", corpus.path).columns
+    assert list(found["mean spectrum"]) == ["amplitude_loss", "phase_loss", "log_amplitude_loss"]
+    assert found["tokenizer"]["log_amplitude_loss"] > 0.9 * found["mean spectrum"]["log_amplitude_loss"] > 0
 
 
 def test_tokenizer_is_scored_by_its_losses_and_its_codes(tokenizer_run, trained_tokenizer, corpus, tmp_path):

@@ -16,6 +16,7 @@ from labram_jax.checkpoints.directory import CheckpointDirectory
 from labram_jax.checkpoints.models import load_model
 from labram_jax.config import DataConfig, FinetuningStageConfig, MeshConfig, OptimizerConfig, replace
 from labram_jax.parallel.sharding import make_mesh, put_batch
+from labram_jax.parallel.state import TrainState
 from labram_jax.plan.compile import abstract_batch
 from labram_jax.stages.finetuning import FinetuningStage
 from labram_jax.stages.stage import Statistics
@@ -80,17 +81,23 @@ def classifier_stage(run: Path, weights: tuple[float, ...] = (), start=None, **c
     return FinetuningStage(replace(config, **changes), start, weights)
 
 
+def random_windows(program: Program) -> dict[str, jax.Array]:
+    shapes = abstract_batch(program.stage.config, program.mesh)
+    windows = {name: np.ones(own.shape, own.dtype) for name, own in shapes.items()}
+    noise = np.random.default_rng(0).normal(scale=20, size=shapes["microvolts"].shape)
+    windows["microvolts"] = noise.astype(np.float32)
+    windows["labels"][::2] = 0
+    return put_batch(windows, program.mesh)
+
+
+def step(program: Program, state: TrainState) -> TrainState:
+    return program.train_step(state, random_windows(program))[0]
+
+
 def classified(program: Program) -> tuple[dict, dict]:
     """Parameters after two steps on random windows, and the logits that they give of these."""
-    config, random = program.stage.config, np.random.default_rng(0)
-    shapes = abstract_batch(config, program.mesh)
-    windows = {name: np.ones(own.shape, own.dtype) for name, own in shapes.items()}
-    windows["microvolts"] = random.normal(scale=20, size=shapes["microvolts"].shape).astype(np.float32)
-    windows["labels"][::2] = 0
-    state = program.create_state()
-    for _ in range(2):
-        state, _ = program.train_step(state, put_batch(windows, program.mesh))
-    found = program.evaluate_batch(state.variables, state.frozen, put_batch(windows, program.mesh))
+    state = step(program, step(program, program.create_state()))
+    found = program.evaluate_batch(state.variables, state.frozen, random_windows(program))
     return jax.device_get(state.params), jax.device_get(found.rows["logits"])
 
 
@@ -107,6 +114,10 @@ def test_runs_of_one_recipe_share_what_is_compiled_and_are_what_they_are_alone(t
     jitted = {name: (own.train_step.jitted, own.evaluate_batch.jitted) for name, own in together.items()}
     assert jitted["first"] == jitted["other seed"] and len({*jitted.values()}) == 3
     assert programs.prepare(stages["first"], mesh, 11, 5).train_step.jitted is not jitted["first"][0]
+    # From one state, so that nothing but the seed of the steps, which drop path draws from, can differ.
+    states = (jax.tree.map(jnp.copy, together["first"].create_state()) for _ in range(2))
+    stepped = [step(together[name], state) for name, state in zip(("first", "other seed"), states, strict=True)]
+    assert not np.array_equal(*(state.params["head"]["kernel"] for state in stepped))
     (_, first), second = (classified(together[name]) for name in ("first", "other seed"))
     assert jitted["first"][0]._cache_size() == 1 and not np.array_equal(first, second[1])
     jax.tree.map(np.testing.assert_array_equal, second, classified(prepare(stages["other seed"], mesh, 10, 5)))
