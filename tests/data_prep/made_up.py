@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mne
 import numpy as np
+from file_writers import Signal
 
 from labram_jax.data_prep.readers.reader import ArrayReader, Reader
 
@@ -46,6 +47,20 @@ def raw_of(
     if annotations:
         raw.set_annotations(mne.Annotations(*zip(*annotations, strict=True)))
     return raw
+
+
+def saved(raw: mne.io.BaseRaw, path: Path, fmt: str = "double", **options) -> Path:
+    """Writes a raw object as the suffix says; `fmt` and `options` are those of a FIF file."""
+    if path.suffix == ".fif":
+        raw.save(path, fmt=fmt, overwrite=True, verbose="ERROR", **options)
+    else:
+        mne.export.export_raw(path, raw, verbose="ERROR")
+    return path
+
+
+def signals(records: int = 10, rate: int = 100, names: Sequence[str] = MONTAGE) -> list[Signal]:
+    """Returns noise for an EDF file of records of 1 s."""
+    return [Signal(name, np.round(row, 1)) for name, row in zip(names, noise(len(names), rate, records), strict=True)]
 
 
 def write_arrays(path: Path, microvolts: np.ndarray, rate: float = 200.0, names: Sequence[str] = MONTAGE) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from file_writers import Signal, stamp
 from file_writers import write_edf as write_signals
-from made_up import MONTAGE, TEN20, noise, raw_of
+from made_up import MONTAGE, TEN20, noise, raw_of, saved
 
 from labram_jax import open_corpus
 from labram_jax.cli import main
@@ -65,10 +65,6 @@ def edf(path: Path, names: Sequence[str] = TEN20, microvolts: np.ndarray | None 
     return write_signals(path, signals, microvolts.shape[1] // RATE, **header)
 
 
-def save(raw: mne.io.BaseRaw, path: Path, **options) -> None:
-    raw.save(path, fmt="double", verbose="ERROR", **options)
-
-
 # --- where recordings break ---------------------------------------------------------------------------------------
 
 BEFORE, GAP, AFTER = 21, 4, 18  # seconds
@@ -76,19 +72,19 @@ BEFORE, GAP, AFTER = 21, 4, 18  # seconds
 
 def lost_samples(eeg: np.ndarray, path: Path) -> None:
     eeg[:, BEFORE * RATE : -AFTER * RATE] = np.nan
-    save(raw_of(eeg, RATE), path.with_suffix(".fif"))
+    saved(raw_of(eeg, RATE), path.with_suffix(".fif"))
 
 
 def skip(eeg: np.ndarray, path: Path) -> None:
     eeg[:, BEFORE * RATE : -AFTER * RATE] = 0
     raw = mne.io.RawArray(eeg * 1e-6, mne.create_info(list(MONTAGE), RATE, "eeg"), first_samp=1234, verbose="ERROR")
     raw.set_annotations(mne.Annotations(BEFORE, GAP, "BAD_ACQ_SKIP"))
-    save(raw, path.with_suffix(".fif"), buffer_size_sec=1)
+    saved(raw, path.with_suffix(".fif"), buffer_size_sec=1)
 
 
 def joined(eeg: np.ndarray, path: Path) -> None:
     raws = [raw_of(part, RATE) for part in np.split(eeg, [BEFORE * RATE], axis=1)]
-    save(mne.concatenate_raws(raws, verbose="ERROR"), path.with_suffix(".fif"))
+    saved(mne.concatenate_raws(raws, verbose="ERROR"), path.with_suffix(".fif"))
 
 
 def eeglab_boundary(eeg: np.ndarray, path: Path) -> None:
@@ -118,7 +114,7 @@ def test_windows_beside_a_cut_are_those_of_the_piece_alone(write: Callable, root
     gap = np.zeros((6, GAP * RATE * (write in LEAVING_OUT)))
     write(np.concatenate([parts["first"], gap, parts["second"]], axis=1), root / "whole")
     for name, eeg in parts.items():
-        save(raw_of(eeg, RATE), root / f"{name}.fif")
+        saved(raw_of(eeg, RATE), root / f"{name}.fif")
     windows = Prepared(root).windows(stride=1)
 
     begins = {"first": 0, "second": BEFORE + gap.shape[1] / RATE}
@@ -131,8 +127,8 @@ def test_windows_beside_a_cut_are_those_of_the_piece_alone(write: Callable, root
 
 def test_annotations_that_begin_with_bad_drop_windows_and_do_not_cut(root):
     eeg = noise(6, RATE, 24)
-    save(raw_of(eeg, RATE), root / "plain.fif")
-    save(raw_of(eeg, RATE, annotations=[(5.0, 2.0, "BAD_muscle"), (17.0, 0.0, "bad blink")]), root / "marked.fif")
+    saved(raw_of(eeg, RATE), root / "plain.fif")
+    saved(raw_of(eeg, RATE, annotations=[(5.0, 2.0, "BAD_muscle"), (17.0, 0.0, "bad blink")]), root / "marked.fif")
     windows = Prepared(root).windows()
     plain = {window.start_seconds: window.eeg for window in windows["plain"]}
     assert sorted(plain) == [0, 4, 8, 12, 16, 20]
@@ -217,7 +213,7 @@ def test_a_trend_is_no_recording_and_can_be_inspected(root, capsys):
 
 
 def test_here_is_a_folder_with_a_name(root, monkeypatch):
-    save(raw_of(noise(6, RATE, 8), RATE), root / "a_raw.fif")
+    saved(raw_of(noise(6, RATE, 8), RATE), root / "a_raw.fif")
     monkeypatch.chdir(root)
     options = folder_corpus.Options(split_by="none", jobs=1)
     assert prepare("folder", Path(), root.with_name("out"), options).info.name == "recordings"

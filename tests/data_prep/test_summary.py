@@ -3,16 +3,11 @@
 import numpy as np
 import pytest
 from file_writers import Signal, write_edf
-from made_up import noise, raw_of
+from made_up import noise, raw_of, saved
 
 from labram_jax.data_prep import summary
 from labram_jax.data_prep.summary import inspect
 from labram_jax.errors import InputError
-
-
-def saved(raw, path):
-    raw.save(path, verbose="ERROR", overwrite=True)
-    return path
 
 
 def test_it_tells_electrodes_reasons_pieces_and_annotations(tmp_path):

@@ -1,35 +1,20 @@
-"""Opening recordings of all formats: channels, pieces, units, and one sentence for whatever is wrong."""
+"""Opening recordings of all formats: channels, pieces, annotations, notes."""
 
 import datetime
 import logging
-import os
 import warnings
 
-import h5py
 import mne
 import numpy as np
 import pytest
 from file_writers import Signal, stamp, write_edf, write_gdf, write_persyst
-from made_up import MONTAGE, noise, raw_of
+from made_up import MONTAGE, noise, raw_of, saved, signals
 
 from labram_jax.data_prep.readers.mne_reader import reader_of
 from labram_jax.data_prep.readers.recording import open_recording
 from labram_jax.errors import InputError
 
 RATE = 200.0
-
-
-def saved(raw, path, **options):
-    """Writes a raw object as the suffix says."""
-    if path.suffix == ".fif":
-        raw.save(path, verbose="ERROR", **options)
-    else:
-        mne.export.export_raw(path, raw, verbose="ERROR")
-    return path
-
-
-def signals(records=10, rate=100, names=MONTAGE):
-    return [Signal(name, np.round(row, 1)) for name, row in zip(names, noise(len(names), rate, records), strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -183,70 +168,6 @@ def test_letters_of_an_older_recorder_are_read(tmp_path):
     assert {entry.text for entry in header.annotations} == {"Öffnen"}
 
 
-@pytest.mark.parametrize(
-    ("unit", "microvolts"),
-    [("uV", 1), ("UV", 1), ("µV", 1), ("uV\0\0", 1), ("uVolts", 1), ("mV", 1e3), ("mv", 1e3), ("V", 1e6), ("nV", 1e-3)],
-)
-@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
-def test_a_unit_in_the_file_counts(tmp_path, suffix, unit, microvolts):
-    signal = np.round(noise(1, 100, 10)[0])
-    path = write_edf(tmp_path / f"a{suffix}", [Signal("Cz", signal, unit)], 10)
-    for given in (None, "nV"):
-        reader = open_recording(path, unit=given)
-        np.testing.assert_allclose(reader.microvolts(["Cz"], 0, 1000)[0], signal * microvolts, rtol=1e-4)
-        assert reader.header.notes == ()
-
-
-@pytest.mark.parametrize(("unit", "microvolts"), [("uV", 1), ("mV", 1e3), ("V", 1e6), ("nV", 1e-3)])
-@pytest.mark.parametrize("stated", ["", "n/a", "-"])
-def test_a_unit_that_is_asked_for_counts_where_the_file_has_none(tmp_path, stated, unit, microvolts):
-    signal = np.round(noise(2, 100, 10))
-    path = write_edf(tmp_path / "a.edf", [Signal("Cz", signal[0], stated), Signal("Pz", signal[1], "uV")], 10)
-    reader = open_recording(path, unit=unit)
-    expected = signal * [[microvolts], [1]]
-    np.testing.assert_allclose(reader.microvolts(["Cz", "Pz"], 0, 1000), expected, rtol=1e-6)
-    one = open_recording(path, unit={"Cz": unit})
-    np.testing.assert_allclose(one.microvolts(["Cz", "Pz"], 0, 1000), expected, rtol=1e-6)
-    assert open_recording(path).header.notes == (
-        "Cz has no unit in the file and was taken for V: give --unit (uV, mV, V, nV) if it is another.",
-    )
-
-
-def test_units_of_formats_that_have_no_place_for_them_or_leave_it_out(tmp_path):
-    signal = noise(6, RATE, 5.0)
-    for name in ("a.set", "a.vhdr"):
-        path = saved(raw_of(signal, RATE), tmp_path / name)
-        if name == "a.vhdr":
-            text = path.read_text()
-            assert "\nCh3=C3,,0.1,µV" in text
-            path.write_text(
-                text.replace("\nCh3=C3,,0.1,µV", "\nCh3=C3,,0.1").replace("\nCh4=C4,,0.1,µV", "\nCh4=C4,,0.1,")
-            )
-            assert "C3, C4 have no unit in the file and were taken for uV" in open_recording(path).header.notes[0]
-        np.testing.assert_allclose(open_recording(path).microvolts(["C3"], 0, 1000), signal[2:3], atol=0.1)
-        eeg = open_recording(path, unit="mV").microvolts(["C3", "O1"], 0, 1000)
-        np.testing.assert_allclose(eeg[0], 1e3 * signal[2], atol=100)
-        np.testing.assert_allclose(eeg[1], (1e3 if name == "a.set" else 1) * signal[4], atol=100)
-
-
-def test_units_of_gdf(tmp_path):
-    every = signals(names=("C3", "C4", "Cz", "Pz", "Oz", "Fz"))
-    path = write_gdf(tmp_path / "a.gdf", every, 100, codes=[4275, 4274, 4276, 0, 512, 17])
-    reader = open_recording(path, unit="mV")
-    assert reader.header.others == {"Fz": "'Fz' has another unit than volts."}
-    eeg = reader.microvolts(reader.header.channels, 0, 1000)
-    factors = [eeg[row] @ every[row].samples / (every[row].samples @ every[row].samples) for row in range(5)]
-    np.testing.assert_allclose(factors, [1, 1e3, 1e-3, 1e3, 1e3])
-    assert "Pz, Oz have no unit in the file and were taken for V" in open_recording(path).header.notes[-1]
-
-
-def test_an_unknown_unit_is_refused(tmp_path):
-    path = write_edf(tmp_path / "a.edf", signals(), 10)
-    for unit in ("kV", "volts", {"C3": "x"}):
-        with pytest.raises(InputError, match="give one of uV, mV, V, nV"):
-            open_recording(path, unit=unit)
-
-
 def test_bad_channels_keep_their_place_and_other_types_do_not(tmp_path):
     raw = raw_of(noise(6, RATE, 5.0), RATE)
     raw.set_channel_types({"O2": "ecg", "Fp1": "stim"}, verbose="ERROR")
@@ -304,149 +225,7 @@ def test_a_number_in_a_name_does_not_make_a_later_part(tmp_path):
         assert open_recording(saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / name)).header.samples == 400
 
 
-@pytest.mark.parametrize("share", [0.2, 0.97])
-def test_a_truncated_fif_is_refused_once_its_samples_are_wanted(tmp_path, share):
-    path = saved(raw_of(noise(6, RATE, 40.0), RATE), tmp_path / "a_raw.fif")
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(InputError, match=r"a_raw.fif"):
-        open_recording(path).microvolts(["C3"], 0, 8000)
-
-
-@pytest.mark.parametrize("name", ["a.vhdr", "a.set", "a.gdf", "a.edf", "a.bdf"])
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
-def test_whatever_is_cut_off_is_one_sentence(tmp_path, name, share):
-    if name == "a.gdf":
-        path = write_gdf(tmp_path / name, signals(), 100)
-    else:
-        path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / name)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(InputError, match=r"a\.\w+"):
-        open_recording(path).microvolts(MONTAGE, 0, 1000)
-
-
-def test_a_brainvision_recording_shorter_than_its_header_says(tmp_path):
-    path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / "a.vhdr")
-    path.write_text(path.read_text().replace("DataFormat=BINARY", "DataFormat=BINARY\nDataPoints=1001"))
-    with pytest.raises(InputError, match=r"truncated: it promises 1001 samples, a.eeg holds 1000"):
-        open_recording(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("no.edf", None, "no file"),
-        ("text.edf", b"hello", "not an EDF file"),
-        ("empty.bdf", b"", "empty file"),
-        ("text.vhdr", b"hello", "cannot be read as EEG"),
-        ("text.gdf", b"hello", "not a GDF file"),
-        ("text.lay", b"hello", "cannot be read as EEG"),
-        ("text.cnt", b"hello", "cannot be read as EEG"),
-        ("text.dat", b"hello", "cannot be read as EEG"),
-        ("text.set", b"hello", "cannot be read as EEG"),
-        ("text.raw", b"hello", "cannot be read as EEG"),
-        ("notes.md", b"hello", "format that MNE reads"),
-        ("noise.fif", b"\x01\x02" * 300, "cannot be read as EEG"),
-        ("noise.bdf", bytes(range(256)) * 9, "not an BDF file"),
-    ],
-)
-def test_files_that_are_no_recordings(tmp_path, name, content, says):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=says) as error:
-        open_recording(tmp_path / name)
-    assert name in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [RecursionError("deep"), ZeroDivisionError("x"), UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), MemoryError()],
-)
-def test_whatever_a_reader_raises_is_one_sentence(tmp_path, monkeypatch, error):
-    def fail(*arguments, **options):
-        raise error
-
-    path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a_raw.fif")
-    reader = open_recording(path)
-    monkeypatch.setattr(mne.io, "read_raw_fif", fail)
-    with pytest.raises(InputError, match=rf"a_raw\.fif cannot be read as EEG \({type(error).__name__}"):
-        open_recording(path)
-    monkeypatch.setattr(mne.io.BaseRaw, "get_data", fail)
-    with pytest.raises(InputError, match=rf"a_raw\.fif cannot be read \({type(error).__name__}"):
-        reader.microvolts(["C3"], 0, 100)
-
-
-def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
-    for name in ("a.edf", "a_raw.fif", "a.vhdr", "a.set"):
-        path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / name)
-        with monkeypatch.context() as patch:
-            patch.setattr(type(path), "open", lambda self, *a, **k: os.open(_closed(self), os.O_RDONLY))
-            with pytest.raises(InputError, match=rf"{name} may not be read \(permission denied\)"):
-                open_recording(path)
-
-
-def test_a_reader_that_names_no_file_is_quoted(tmp_path, monkeypatch):
-    def fail(*_, **__):
-        raise PermissionError("File does not have read permissions: a_raw-1.fif")
-
-    path = saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a_raw.fif")
-    monkeypatch.setattr(mne.io, "read_raw_fif", fail)
-    with pytest.raises(InputError, match=r"a_raw.fif may not be read \(PermissionError: .*a_raw-1.fif\): change"):
-        open_recording(path)
-
-
-def _closed(path):
-    raise PermissionError(13, "Permission denied", str(path))
-
-
-def test_a_package_that_is_lacking_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pymatreader", None)
-    monkeypatch.setitem(__import__("sys").modules, "mffpy", None)
-    monkeypatch.setitem(__import__("sys").modules, "antio", None)
-    with h5py.File(tmp_path / "new.set", "w", userblock_size=512):
-        pass
-    with (tmp_path / "new.set").open("r+b") as file:
-        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    (tmp_path / "net.mff").mkdir()
-    (tmp_path / "ant.cnt").write_bytes(b"RIFF" + bytes(100))
-    for name, package in (("new.set", "pymatreader"), ("net.mff", "mffpy"), ("ant.cnt", "antio")):
-        with pytest.raises(InputError, match=rf"{name} is read with the package {package}, which is not installed"):
-            open_recording(tmp_path / name)
-
-
-def test_epochs_are_told_from_recordings(tmp_path):
-    raw = raw_of(noise(6, RATE, 10.0), RATE)
-    epochs = mne.make_fixed_length_epochs(raw, 2.0, preload=True, verbose="ERROR")
-    mne.export.export_epochs(tmp_path / "a.set", epochs, verbose="ERROR")
-    with pytest.raises(InputError, match=r"it holds epochs, an average or the like; give the continuous recording"):
-        open_recording(tmp_path / "a.set")
-    epochs.save(tmp_path / "a-epo.fif", verbose="ERROR")
-    with pytest.raises(InputError, match=r"it holds epochs, an average or the like"):
-        open_recording(tmp_path / "a-epo.fif")
-
-
-def test_a_companion_file_names_its_header(tmp_path):
-    saved(raw_of(noise(6, RATE, 2.0), RATE), tmp_path / "a.vhdr")
-    for name in ("a.vmrk", "a.eeg"):
-        with pytest.raises(InputError, match=r"give a\.vhdr"):
-            open_recording(tmp_path / name)
-    with pytest.raises(InputError, match="folder"):
-        open_recording(tmp_path)
-    with pytest.raises(InputError, match="no part 'x'"):
-        open_recording(tmp_path / "a.vhdr", part="x")
-
-
 def test_a_rate_below_one_is_a_rate(tmp_path):
     slow = [Signal(name, np.arange(10.0)) for name in MONTAGE]
     header = open_recording(write_edf(tmp_path / "a.edf", slow, 10, record_seconds="30")).header
     assert header.rate_hz == pytest.approx(1 / 30) and header.seconds == pytest.approx(300)
-
-
-def test_a_file_that_crashes_its_reader_is_refused(tmp_path):
-    """SciPy ends the process by a segmentation fault over an unknown type of numbers."""
-    path = saved(raw_of(noise(6, RATE, 5.0), RATE), tmp_path / "a.set")
-    content = path.read_bytes()
-    doubles = (9).to_bytes(4, "little")
-    place = content.rindex(doubles)
-    path.write_bytes(content[:place] + (256).to_bytes(4, "little") + content[place + 4 :])
-    with pytest.raises(InputError, match=r"a\.set is damaged so that its reader crashes \(SIGSEGV\)"):
-        open_recording(path)
