@@ -106,7 +106,9 @@ def _train(
         if config.probe.corpora:
             probing = make_probing(stage.config, mesh)
             probe, notes = probing.probe, [*notes, *probing.notes]
-            stage = stage.selecting_by(*probing.selection) if config.probe.select else stage
+            if config.probe.select:
+                stage = stage.selecting_by(*probing.selection)
+                origin = dataclasses.replace(origin, seen=origin.seen.joined(probing.seen(stage.name)))
     return training.train(
         stage,
         config.run,

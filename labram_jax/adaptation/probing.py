@@ -13,9 +13,11 @@ from labram_jax.adaptation.band_powers import shared_electrodes
 from labram_jax.adaptation.features import Features, electrode_rows, power_features, read_features
 from labram_jax.adaptation.labels import with_labels
 from labram_jax.adaptation.probe import check_classes, choose
+from labram_jax.checkpoints.ledger import Entry, Ledger
 from labram_jax.config import ClassifierConfig, DataConfig, FinetuningStageConfig, PretrainingStageConfig
 from labram_jax.data import pipeline
 from labram_jax.data.corpus import Corpus
+from labram_jax.data.digest import corpus_digest
 from labram_jax.data.reader import evaluation_rows, open_corpora, windows_of
 from labram_jax.data.views import SplitWindows
 from labram_jax.errors import InputError
@@ -80,11 +82,19 @@ class ProbedCorpus:
 
 @dataclass(frozen=True)
 class Probing:
-    """What a pretraining with probes needs: the probe, what may select by it, and what to tell before."""
+    """What a pretraining with probes needs: the probe, what may select by it and where, and what to tell before."""
 
     probe: Probe
     selection: tuple[str, Literal["max", "min"]]
+    selecting: Corpus
     notes: list[str]
+
+    def seen(self, stage: str) -> Ledger:
+        """Whoever chooses the checkpoint of `stage` if the probe selects: some fit the map, others score it."""
+        corpus = self.selecting
+        subjects, recordings = (of(TRAIN) | of(VALIDATION) for of in (corpus.subjects, corpus.recordings))
+        digest = told_by_first(functools.partial(corpus_digest, corpus))
+        return Ledger((Entry.of(corpus.name, digest, "validation", stage, subjects, recordings),))
 
 
 def make_probing(config: PretrainingStageConfig, mesh: Mesh) -> Probing:
@@ -115,7 +125,7 @@ def make_probing(config: PretrainingStageConfig, mesh: Mesh) -> Probing:
     probe = Probe(config.probe.every_epochs, metrics, scores, references, tuple(with_powers))
     metric, mode = probed[0].stage.selection
     notes = [own.told(config.probe.every_epochs) for own in probed]
-    return Probing(probe, (f"{probed[0].split}/{metric}", mode), notes)
+    return Probing(probe, (f"{probed[0].split}/{metric}", mode), probed[0].corpus, notes)
 
 
 def _probed(config: PretrainingStageConfig, path: str, mesh: Mesh) -> ProbedCorpus:

@@ -33,7 +33,7 @@ class Entry:
 
     Attributes:
         corpus: its name.
-        split: "training", or "validation" for those whose scores chose a checkpoint.
+        split: "training", or "validation" for those who chose a checkpoint: by scores on them, or by a probe's fit.
         stages: which stages' ("tokenizer", "pretraining", "fine-tuning").
         salt: hexadecimal.
         subjects, recordings: sorted digests of 16 hexadecimal digits, one after another: for a hundred thousand

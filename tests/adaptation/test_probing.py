@@ -17,7 +17,9 @@ from labram_jax.parallel.sharding import make_mesh
 from labram_jax.reporting.report import write_report
 from labram_jax.runs import train
 from labram_jax.training.metricslog import read_metrics
+from labram_jax.weights import read_ledger
 
+SUBJECTS = ["train0", "validation0", "test0"]
 OPTIONS = {"probe.every_epochs": 0.5, "probe.penalties": (0.01, 1.0), "probe.pooling": "electrodes"}
 
 
@@ -69,6 +71,14 @@ def test_windows_are_drawn_by_the_seed(corpus):
     assert len({window.subject for window in of_two}) == 2 and 0 < len(of_two) < len(windows)
     assert len({window.subject for window in windows.labelled_sample(7, 1, 2)}) <= 2
     assert len(windows.labelled_sample(7, 1, most_subjects=2)) == 7
+
+
+def test_who_chooses_by_the_probe_is_in_the_ledger(probed, pretraining_run):
+    """Those too whose labels fit its map, and nobody where it does not select."""
+    for run, expected in ((probed[0], [True, True, False]), (pretraining_run, [False, True, False])):
+        entries = [entry for entry in read_ledger(run).entries if entry.split == "validation"]
+        choosing = [entry.knows("subject", SUBJECTS) for entry in entries if "pretraining" in entry.stages]
+        assert np.any(choosing, axis=0).tolist() == expected
 
 
 def test_the_best_checkpoint_is_the_probes(probed):
