@@ -25,6 +25,9 @@ class StepCost:
 class Interval:
     """Collects the metrics of steps until they are logged.
 
+    Those of several steps may reach the host together, and an interval may end among them: each has the same share of
+    the time since others came.
+
     Args:
         cost: of one step.
     """
@@ -32,54 +35,69 @@ class Interval:
     def __init__(self, cost: StepCost = StepCost()):
         self._cost = cost
         self._clock: float | None = None  # starts after the first program, which was also compiled
-        self._restart(0.0)
+        self._waited_before = 0.0
+        self._shares: tuple[float, float] | None = None  # of one step, in the time and in the waiting
+        self._restart()
 
-    def _restart(self, waited: float) -> None:
+    def _restart(self) -> None:
         self._sums: dict[str, float] = {}
-        self._counted, self._skipped, self._timed, self._patches, self._waited = 0, 0, 0, 0.0, waited
+        self._counted, self._skipped, self._timed = 0, 0, 0
+        self._patches, self._seconds, self._waited = 0.0, 0.0, 0.0
+
+    def arrive(self, steps: int, waited: float) -> None:
+        """The metrics of so many steps are on the host; each is then added.
+
+        `waited`: seconds that the host has waited for data since training began.
+        """
+        seconds, waiting = self._move_clock(waited)
+        self._shares = None if seconds is None else (seconds / steps, waiting / steps)
+
+    def pause(self, waited: float) -> None:
+        """Leaves out of the speed what happened since metrics came: an evaluation, a checkpoint."""
+        if self._clock is not None:
+            self._move_clock(waited)
+
+    def _move_clock(self, waited: float) -> tuple[float | None, float]:
+        """To now; returns the seconds that it moved by, None at its start, and those of them that were waiting."""
+        now, before = time.monotonic(), (self._clock, self._waited_before)
+        self._clock, self._waited_before = now, waited
+        return None if before[0] is None else now - before[0], waited - before[1]
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Counts one step; "patches" is summed for the speed, everything else is averaged."""
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._counted += 1
-        if self._clock is not None:
-            self._timed += 1
-            self._patches += metrics.get("patches", 0.0)
+        self._add_time(metrics.get("patches", 0.0))
 
     def add_skipped(self) -> None:
         """Counts one step that changed nothing; its metrics are in no mean."""
         self._skipped += 1
-        if self._clock is not None:
-            self._timed += 1
+        self._add_time(0.0)
 
-    def start_clock(self, waited: float) -> None:
-        """From now on steps are timed; `waited` as for `close`. Later calls do nothing."""
-        if self._clock is None:
-            self._clock, self._waited = time.monotonic(), waited
+    def _add_time(self, patches: float) -> None:
+        if self._shares is None:
+            return
+        seconds, waited = self._shares
+        self._timed, self._patches = self._timed + 1, self._patches + patches
+        self._seconds, self._waited = self._seconds + seconds, self._waited + waited
 
-    def close(self, waited: float) -> tuple[dict[str, float], float]:
-        """Means and speeds, the seconds that they are of, and a new interval from now on.
-
-        `waited`: seconds that the host has waited for data since training began.
-        """
-        now = time.monotonic()
+    def close(self) -> tuple[dict[str, float], float]:
+        """Means and speeds, the seconds that they are of, and a new interval from now on."""
         values = {name: total / self._counted for name, total in self._sums.items() if name != "patches"}
         values["skipped_steps"] = self._skipped
-        seconds = now - self._clock if self._timed else 0.0
+        seconds = self._seconds
         if seconds > 0:
-            values |= self._speeds(seconds, waited - self._waited)
-        self._restart(waited)
-        if self._clock is not None:
-            self._clock = now
+            values |= self._speeds()
+        self._restart()
         return values, seconds
 
-    def _speeds(self, seconds: float, waited: float) -> dict[str, float]:
-        rate, cost = self._timed / seconds, self._cost
+    def _speeds(self) -> dict[str, float]:
+        rate, cost = self._timed / self._seconds, self._cost
         values = {
             "step_seconds": 1 / rate,
-            "data_wait_seconds": waited / self._timed,
-            "patches_per_second": self._patches / seconds,
+            "data_wait_seconds": self._waited / self._timed,
+            "patches_per_second": self._patches / self._seconds,
         }
         if cost.eeg_seconds is not None:
             values["eeg_hours_per_second"] = rate * cost.eeg_seconds / 3600
@@ -91,11 +109,6 @@ class Interval:
         if all("peak_bytes_in_use" in peak for peak in peaks):
             values["peak_memory_bytes"] = max(peak["peak_bytes_in_use"] for peak in peaks)
         return values
-
-    def pause(self, waited: float) -> None:
-        """Leaves out of the speed what happened since the interval was closed: an evaluation, a checkpoint."""
-        if self._clock is not None and not len(self):
-            self._clock, self._waited = time.monotonic(), waited
 
     def __len__(self) -> int:
         return self._counted + self._skipped

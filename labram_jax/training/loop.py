@@ -135,6 +135,8 @@ class Loop:
     def _account(self, results: list[tuple[range, dict[str, np.ndarray]]]) -> None:
         """Takes the metrics of some steps, in order, and logs when it is time; `GoneWrong` ends it."""
         log_every = self.program.stage.config.loop.log_every
+        if results:
+            self.interval.arrive(sum(len(steps) for steps, _ in results), self.feed.waited)
         for steps, metrics in results:
             self.watchdog.beat()
             columns = {name: np.atleast_1d(values).tolist() for name, values in metrics.items()}
@@ -148,13 +150,12 @@ class Loop:
                     self._log(step + 1)
                 if skipped:
                     self.skips.take(step, values, skipped)
-            self.interval.start_clock(self.feed.waited)
 
     def _log(self, done: int) -> None:
         """Logs the interval that ends after `done` steps, unless nothing is in it."""
         if not len(self.interval):
             return
-        values, seconds = self.interval.close(self.feed.waited)
+        values, seconds = self.interval.close()
         values["learning_rate"] = self._learning_rate
         self.telemetry.log_interval(done, values, seconds)
         warning = "loss" in values and self.program.stage.warn_about(done, values)  # no loss where no step counted

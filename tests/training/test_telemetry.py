@@ -28,14 +28,14 @@ def clock(monkeypatch) -> list[float]:
 
 def test_interval_gives_means_and_leaves_the_first_program_out_of_the_speed(clock):
     interval = Interval(StepCost(eeg_seconds=7200, flops=1e9, peak_flops_per_second=4e9))
+    interval.arrive(1, waited=3.0)
     interval.add({"loss": 1.0, "patches": 1e9})
-    interval.start_clock(waited=3.0)
-    assert interval.close(waited=3.0) == ({"loss": 1.0, "skipped_steps": 0}, 0.0)
-    for loss in (1.0, 2.0):
+    assert interval.close() == ({"loss": 1.0, "skipped_steps": 0}, 0.0)
+    for loss, waited in ((1.0, 3.125), (2.0, 3.25)):
         clock[0] += 0.5
+        interval.arrive(1, waited)
         interval.add({"loss": loss, "patches": 10})
-        interval.start_clock(waited=99.0)
-    values, seconds = interval.close(waited=3.25)
+    values, seconds = interval.close()
     assert seconds == 1.0 and values == {
         "loss": 1.5,
         "skipped_steps": 0,
@@ -48,17 +48,39 @@ def test_interval_gives_means_and_leaves_the_first_program_out_of_the_speed(cloc
     }
 
 
+def test_steps_whose_metrics_come_together_took_as_long_as_each_other(clock):
+    """Also where one is logged before the others: those are not free."""
+    interval = Interval()
+    interval.arrive(1, waited=0.0)
+    interval.add({"loss": 1.0, "patches": 1})
+    interval.close()
+    clock[0] += 4
+    interval.arrive(4, waited=1.0)
+    interval.add({"loss": 1.0, "patches": 1})
+    first = interval.close()
+    interval.add({"loss": 1.0, "patches": 1})
+    interval.add_skipped()
+    interval.add({"loss": 1.0, "patches": 1})
+    values, seconds = interval.close()
+    assert first[1] == 1.0 and seconds == 3.0
+    assert first[0]["step_seconds"] == values["step_seconds"] == 1.0
+    assert first[0]["data_wait_seconds"] == values["data_wait_seconds"] == 0.25
+    assert (first[0]["patches_per_second"], values["patches_per_second"]) == (1.0, pytest.approx(2 / 3))
+
+
 def test_a_pause_is_in_no_interval(clock):
     interval = Interval()
-    interval.start_clock(waited=0.0)
-    interval.add({"loss": 1.0, "patches": 1})
+    interval.arrive(1, waited=0.0)
     clock[0] += 1
-    assert interval.close(waited=0.0)[1] == 1.0
+    interval.arrive(1, waited=0.0)
+    interval.add({"loss": 1.0, "patches": 1})
+    assert interval.close()[1] == 1.0
     clock[0] += 100  # an evaluation, which waits for its own data
     interval.pause(waited=50.0)
-    interval.add({"loss": 1.0, "patches": 1})
     clock[0] += 2
-    values, seconds = interval.close(waited=50.5)
+    interval.arrive(1, waited=50.5)
+    interval.add({"loss": 1.0, "patches": 1})
+    values, seconds = interval.close()
     assert seconds == 2.0 and values["data_wait_seconds"] == 0.5
     # Nobody says what a step costs, or what the devices can do: no share of anything.
     assert set(values) == {"loss", "skipped_steps", "step_seconds", "data_wait_seconds", "patches_per_second"}
