@@ -1,4 +1,4 @@
-"""The page of a benchmark, made of what its results.json says: tables, a figure, and what must stand beside."""
+"""What results.json of a benchmark says as a page: tables, a figure, what must stand beside; and as Markdown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from labram_jax.jsonfile import read_json
 from labram_jax.protocol import Published, named
 from labram_jax.reporting.figures.benchmark import beside_published
 from labram_jax.reporting.page import Page
-from labram_jax.tables import Interval, Spread, cell, metric_name, text_table
+from labram_jax.tables import Interval, Spread, as_markdown, cell, markdown_table, metric_name, text_table
 
 JSON, PAGE = "results.json", "results.html"
 _ADVICE = "give the command `benchmark` again, which makes it anew from the runs that are there"
@@ -92,9 +92,28 @@ class Summary:
         rows += [[one.model, *(one.scores.get(name) for name in self.metrics), None, None] for one in self.published]
         return ["", *map(metric_name, self.metrics), "trained parameters", "a run took"], rows
 
+    def seeds(self) -> tuple[list[str], list[list[object]]]:
+        """Headers and rows of the table of every seed."""
+        rows: list[list[object]] = [
+            [mode, str(seed), *(own.get(name) for name in self.metrics)]
+            for mode, scored in self.modes.items()
+            for seed, own in scored.pooled.items()
+        ]
+        return ["mode", "seed", *map(metric_name, self.metrics)], rows
+
+    def sources(self) -> list[str]:
+        """Where the published values stand."""
+        return list(dict.fromkeys(f"{one.model}: {one.source}." for one in self.published))
+
     def __str__(self) -> str:
         """The scores and what must stand beside them, for a terminal."""
         return "\n".join([self.protocol, text_table(*self.scores()), *self.told])
+
+    def markdown(self) -> str:
+        """The same, every seed, and where the published values stand, to be pasted into a document."""
+        beside = "\n".join(f"- {as_markdown(line)}" for line in [f"{self.split}.", *self.told, *self.sources()])
+        tables = markdown_table(*self.scores()), markdown_table(*self.seeds())
+        return f"# {as_markdown(f'{self.protocol}: {self.title}')}\n\n{tables[0]}\n\n{beside}\n\n{tables[1]}\n"
 
 
 def write_page(folder: Path) -> Path:
@@ -117,12 +136,7 @@ def write_page(folder: Path) -> Path:
     if results.published:
         _compared(page, results)
     page.heading("Every seed")
-    rows = [
-        [mode, str(seed), *(own.get(name) for name in results.metrics)]
-        for mode, scored in results.modes.items()
-        for seed, own in scored.pooled.items()
-    ]
-    page.table(["mode", "seed", *map(metric_name, results.metrics)], rows)
+    page.table(*results.seeds())
     if several:
         _folds(page, results)
     if results.notes:
@@ -175,7 +189,7 @@ def _compared(page: Page, results: Summary) -> None:
     ]
     if rows:
         page.table(["published", "metric", "each seed"], rows)
-    for source in dict.fromkeys(f"{one.model}: {one.source}." for one in results.published):
+    for source in results.sources():
         page.text(source)
 
 

@@ -1,17 +1,17 @@
-"""The results of a benchmark as files: results.json, results.csv, and the page."""
+"""The results of a benchmark as files: results.json, results.csv, results.md, and the page."""
 
 import csv
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from labram_jax.benchmark.page import JSON, write_page
+from labram_jax.benchmark.page import JSON, Summary, write_page
 from labram_jax.benchmark.results import Results, Scored
 from labram_jax.jsonfile import write_json
 from labram_jax.protocol import named
 from labram_jax.tables import Spread
 
-CSV = "results.csv"
+CSV, MARKDOWN = "results.csv", "results.md"
 ALL_FOLDS = "all folds"
 
 
@@ -24,6 +24,9 @@ def write_results(results: Results, out: Path) -> Path:
         writer.writerow(("of", "seed", "fold", "metric", "value"))
         writer.writerows(_lines(results))
     part.replace(out / CSV)
+    part = out / f"{MARKDOWN}.part"
+    part.write_text(Summary.read(out).markdown(), encoding="utf-8")
+    part.replace(out / MARKDOWN)
     return write_page(out)
 
 

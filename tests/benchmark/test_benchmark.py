@@ -30,7 +30,7 @@ from labram_jax.errors import MISTAKE
 from labram_jax.evaluation.evaluate import evaluate
 from labram_jax.evaluation.predictions import PredictionTable
 from labram_jax.protocol import Protocol, Published, SubjectFolds, SubjectLists
-from labram_jax.tables import Spread
+from labram_jax.tables import Spread, as_markdown
 
 LISTS = SubjectLists(
     ("train0", "train1", "test0", "test1"), ("validation0", "train2"), ("test2", "validation1", "validation2")
@@ -124,6 +124,11 @@ def test_what_is_published_stands_beside_with_welch_s_test(done):
     page = text_of((out / "results.html").read_text())
     assert "0.9000 ± 0.0100" in page and "0.8900 0.9000 0.9100" in page and "Peer: a paper." in page
     assert 'id="figure-scores"' in (out / "results.html").read_text() and "Peer" in text
+    markdown = (out / "results.md").read_text()
+    assert "| Peer | 0.9000 ± 0.0100 |" in markdown and "- Peer: a paper." in markdown
+    for seed, own in written["modes"]["all"]["seeds"].items():
+        assert f"| all | {seed} | {own['auroc']:.4f} |" in markdown
+    assert all(f"- {as_markdown(sentence)}" in markdown for sentence in written["told"])
     lines = list(csv.DictReader((out / "results.csv").open()))
     own = [line for line in lines if (line["of"], line["seed"], line["metric"]) == ("all", "1", "auroc")]
     assert {line["fold"] for line in own} == {"split", "all folds"}
