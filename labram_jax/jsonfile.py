@@ -1,4 +1,4 @@
-"""JSON files that are read and written with care, and what their plain data means."""
+"""Files of text and JSON that are read and written with care, and what their plain data means."""
 
 import dataclasses
 import difflib
@@ -30,11 +30,16 @@ def read_json(path: str | os.PathLike, advice: str = "restore it from a copy") -
 
 
 def write_json(path: str | os.PathLike, value: dict) -> None:
+    """Writes an object as `write_text` does."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes under a temporary name and renames, so that readers see the old file or the new one."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=1) + "\n")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from labram_jax.benchmark.results import LEVEL, Comparison, Scored
 from labram_jax.errors import DamageError
 from labram_jax.evaluation import bootstrap
-from labram_jax.jsonfile import read_json
+from labram_jax.jsonfile import read_json, write_text
 from labram_jax.protocol import Published, named
 from labram_jax.reporting.figures.benchmark import beside_published
 from labram_jax.reporting.page import Page
 from labram_jax.tables import Interval, Spread, as_markdown, cell, markdown_table, metric_name, text_table
 
-JSON, PAGE = "results.json", "results.html"
+JSON, PAGE, MARKDOWN = "results.json", "results.html", "results.md"
 _ADVICE = "give the command `benchmark` again, which makes it anew from the runs that are there"
 
 
@@ -117,8 +117,9 @@ class Summary:
 
 
 def write_page(folder: Path) -> Path:
-    """Writes the page of the results in a benchmark's folder, and returns its path."""
+    """Writes the page of the results in a benchmark's folder, and Markdown beside it; returns the path of the page."""
     results = Summary.read(folder)
+    write_text(folder / MARKDOWN, results.markdown())
     page = Page(folder, f"Benchmark {results.protocol}", PAGE)
     page.text(f"{results.title}; {results.split}.")
     for sentence in results.told:

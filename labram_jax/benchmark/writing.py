@@ -1,32 +1,29 @@
-"""The results of a benchmark as files: results.json, results.csv, results.md, and the page."""
+"""The results of a benchmark as files: results.json, results.csv, and what is made of the first to be read."""
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from labram_jax.benchmark.page import JSON, Summary, write_page
+from labram_jax.benchmark.page import JSON, write_page
 from labram_jax.benchmark.results import Results, Scored
-from labram_jax.jsonfile import write_json
+from labram_jax.jsonfile import write_json, write_text
 from labram_jax.protocol import named
 from labram_jax.tables import Spread
 
-CSV, MARKDOWN = "results.csv", "results.md"
+CSV = "results.csv"
 ALL_FOLDS = "all folds"
 
 
 def write_results(results: Results, out: Path) -> Path:
     """Writes everything into a folder; returns the path of the page."""
     write_json(out / JSON, as_plain(results))
-    part = out / f"{CSV}.part"
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("of", "seed", "fold", "metric", "value"))
-        writer.writerows(_lines(results))
-    part.replace(out / CSV)
-    part = out / f"{MARKDOWN}.part"
-    part.write_text(Summary.read(out).markdown(), encoding="utf-8")
-    part.replace(out / MARKDOWN)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("of", "seed", "fold", "metric", "value"))
+    writer.writerows(_lines(results))
+    write_text(out / CSV, file.getvalue())
     return write_page(out)
 
 

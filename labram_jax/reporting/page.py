@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from labram_jax.errors import InputError
+from labram_jax.jsonfile import write_text
 from labram_jax.reporting import document
 from labram_jax.reporting.figures import style
 
@@ -60,9 +61,8 @@ class Page:
         if self._notes:
             self.heading("Left out")
             self._parts.append(document.bullets(self._notes))
-        partial = self._path.with_name(f"{self._path.name}.partial")
-        partial.write_text(document.document(self._title, self._headings, self._parts), encoding="utf-8")
-        return partial.replace(self._path)
+        write_text(self._path, document.document(self._title, self._headings, self._parts))
+        return self._path
 
     def _anchor(self, text: str) -> str:
         """An anchor that no other part has, and that is a word whatever the text holds."""

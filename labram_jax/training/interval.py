@@ -59,9 +59,11 @@ class Interval:
 
     def _move_clock(self, waited: float) -> tuple[float | None, float]:
         """To now; returns the seconds that it moved by, None at its start, and those of them that were waiting."""
-        now, before = time.monotonic(), (self._clock, self._waited_before)
+        now = time.monotonic()
+        moved = None if self._clock is None else now - self._clock
+        waiting = waited - self._waited_before
         self._clock, self._waited_before = now, waited
-        return None if before[0] is None else now - before[0], waited - before[1]
+        return moved, waiting
 
     def add(self, metrics: Mapping[str, float]) -> None:
         """Counts one step; "patches" is summed for the speed, everything else is averaged."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from labram_jax.checkpoints.files import METRICS
+from labram_jax.jsonfile import write_text
 
 FLUSH_SECONDS = 5.0
 FULL_BYTES = 2**20
@@ -88,6 +89,4 @@ def _cut_after(path: Path, newest: str, step: int) -> None:
     if not text and path.name != newest:
         path.unlink()
         return
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    write_text(path, text)

@@ -75,10 +75,12 @@ def test_windows_are_drawn_by_the_seed(corpus):
 
 def test_who_chooses_by_the_probe_is_in_the_ledger(probed, pretraining_run):
     """Those too whose labels fit its map, and nobody where it does not select."""
-    for run, expected in ((probed[0], [True, True, False]), (pretraining_run, [False, True, False])):
+    of_validation, of_the_probe = [False, True, False], [True, True, False]
+    for run, expected in ((probed[0], [of_validation, of_the_probe]), (pretraining_run, [of_validation])):
         entries = [entry for entry in read_ledger(run).entries if entry.split == "validation"]
-        choosing = [entry.knows("subject", SUBJECTS) for entry in entries if "pretraining" in entry.stages]
-        assert np.any(choosing, axis=0).tolist() == expected
+        choosing = [entry for entry in entries if "pretraining" in entry.stages]
+        for kind, names in (("subject", SUBJECTS), ("recording", [f"{name}/1" for name in SUBJECTS])):
+            assert sorted(entry.knows(kind, names).tolist() for entry in choosing) == expected
 
 
 def test_the_best_checkpoint_is_the_probes(probed):

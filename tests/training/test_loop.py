@@ -16,6 +16,7 @@ from toy_stage import ROWS, STEPS_PER_EPOCH, batch, lines, toy_config, train_toy
 
 from labram_jax.checkpoints.models import load_model
 from labram_jax.errors import InputError
+from labram_jax.training.interval import Interval
 from labram_jax.training.metricslog import read_metrics
 from labram_jax.training.program import Compiled
 
@@ -95,9 +96,14 @@ def test_stop_request_saves_and_ends_well(whole, tmp_path):
 def test_steps_in_one_program_are_the_same_steps(whole, tmp_path, monkeypatch):
     """Two at a time where nothing comes between: all but the one with the event, and the one before it."""
     run, called, call = tmp_path / "several", Counter(), Compiled.__call__
+    arrived, arrive = [], Interval.arrive
     monkeypatch.setattr(Compiled, "__call__", lambda own, *args: called.update([own.name]) or call(own, *args))
+    monkeypatch.setattr(
+        Interval, "arrive", lambda own, steps, waited: arrived.append(steps) or arrive(own, steps, waited)
+    )
     assert train_toy(toy_config(run, **{"loop.steps_per_dispatch": 2}), test=lambda: [batch(20_000)]).finished
     assert called["train_step"] == 2 and called["train_steps"] == 11 and called["start_mean"] == 1
+    assert sum(arrived) == 24 and max(arrived) > 2  # the time is shared among all steps that come together
     # Compiled into a loop, a sum may be rounded another way.
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6, rtol=1e-6), last_model(run), last_model(whole)
